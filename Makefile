@@ -1,0 +1,57 @@
+# `make` alone says what there is. Everything is set up in .venv when it is needed.
+
+TRACE ?= sample_traces/mapgpa_64mib_interrupted.tdxt
+# The sample's first MapGPA.
+ARGS ?= $(if $(filter file,$(origin TRACE)),--at 9)
+PYTEST_ARGS ?=
+JOBS ?= auto
+FUZZ ?= 100000
+
+PY := .venv/bin/python
+
+.PHONY: help run test lint unit fuzz samples lock clean setup setup-dev
+.NOTPARALLEL:
+
+help:
+	@echo "make run [TRACE=file]   open the debugger on a recording"
+	@echo "make test               everything that a change has to pass"
+	@echo "make lint               its static half alone"
+	@echo "make unit               its tests alone [PYTEST_ARGS=...] [JOBS=n]"
+	@echo "make fuzz [FUZZ=n]      the long fuzz run"
+	@echo "make samples            write sample_traces/ anew"
+	@echo "make lock [UPGRADE=1]   write requirements/ anew"
+	@echo "make clean              remove .venv and everything that was built"
+
+setup:
+	@sh tools/setup run
+
+setup-dev:
+	@sh tools/setup dev
+
+run: setup
+	@$(PY) -m tdxdbg replay "$(TRACE)" $(ARGS)
+
+test: lint unit
+
+lint: setup-dev
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+unit: setup-dev
+	$(PY) -m pytest -n $(JOBS) --dist loadgroup --cov=tdxdbg.engine --cov=tdxdbg.module --cov-branch --cov-fail-under=100 $(PYTEST_ARGS)
+
+fuzz: setup-dev
+	TDXDBG_FUZZ=$(FUZZ) $(PY) -m pytest -n $(JOBS) --timeout=0 -m fuzz $(PYTEST_ARGS)
+
+samples: setup-dev
+	$(PY) tools/make_samples.py
+
+lock:
+	@sh tools/lock $(if $(UPGRADE),--upgrade)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
+		.coverage .coverage.* htmlcov build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Numbers and names only: GHCI, TDX module, VMX, KVM. No behaviour."""

@@ -1,0 +1,1 @@
+"""Over a whole run: the engine beside a recording, generations side by side."""

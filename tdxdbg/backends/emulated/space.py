@@ -1,0 +1,159 @@
+"""The guest's linear address space, for accesses that the machine makes for the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from tdxdbg.abi import vmx
+from tdxdbg.backends.emulated import paging
+from tdxdbg.backends.emulated.context import CR3, CS, HF_CS64, HFLAGS, RIP, Context
+from tdxdbg.backends.emulated.decode import LONGEST
+from tdxdbg.backends.emulated.memory import PAGE, PAGE_SHIFT, Memory
+from tdxdbg.backends.emulated.paging import translate
+from tdxdbg.backends.emulated.vcpu import Event
+from tdxdbg.module.results import Result
+
+#: Reach a GPA (with the shared bit) for paging.WRITE or 0, at a linear address:
+#: None, or what the TDX module makes of it.
+Reach = Callable[[int, int, int], Result | None]
+
+_WALKS: Final = 4096
+
+
+class GuestFaultError(Exception):
+    """The access gives this exception."""
+
+    def __init__(self, event: Event) -> None:
+        super().__init__(event)
+        self.event = event
+
+
+class BlockedError(Exception):
+    """The TDX module does not let the access through; `result` says what happens."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result)
+        self.result = result
+
+
+class Space:
+    """Linear addresses of one vCPU, through its page tables, with permissions."""
+
+    def __init__(self, memory: Memory, context: Context, shared_mask: int, reach: Reach) -> None:
+        self._memory = memory
+        self._context = context
+        self._shared_mask = shared_mask
+        self._reach = reach
+
+    def locate(self, address: int, access: int) -> int:
+        """The offset in the RAM buffer of one byte; raises GuestFaultError or BlockedError."""
+        found = translate(self._memory, self._context, self._shared_mask, address, access)
+        if found.table_gpa >= 0:
+            self._block(found.table_gpa, access, address)
+        if found.fault >= 0:
+            raise GuestFaultError(Event(vmx.PF_VECTOR, found.fault, cr2=address))
+        self._block(found.gpa, access, address)
+        paging.mark_used(self._memory, found, write=bool(access & paging.WRITE))
+        return self._memory.offset(found.gpa & ~self._shared_mask)
+
+    def _block(self, gpa: int, access: int, address: int) -> None:
+        result = self._reach(gpa, access & paging.WRITE, address)
+        if result is not None:
+            raise BlockedError(result)
+
+    def read(self, address: int, size: int, access: int = 0) -> bytes:
+        """`size` bytes, as a supervisor or with paging.USER."""
+        pieces = []
+        while size:
+            step = min(size, PAGE - (address & (PAGE - 1)))
+            offset = self.locate(address, access)
+            pieces.append(self._memory.buffer[offset : offset + step])
+            address += step
+            size -= step
+        return b"".join(pieces)
+
+    def find_for_write(self, address: int, size: int) -> list[tuple[int, int]]:
+        """(offset, size) of the pieces of a supervisor write; nothing is written yet."""
+        pieces = []
+        while size:
+            step = min(size, PAGE - (address & (PAGE - 1)))
+            pieces.append((self.locate(address, paging.WRITE), step))
+            address += step
+            size -= step
+        return pieces
+
+
+def peek(
+    memory: Memory, context: Context, shared_mask: int, address: int, size: int
+) -> bytes | None:
+    """What the guest has at a linear address, without touching anything; None: not mapped.
+
+    For looking, so permissions do not count.
+    """
+    pieces = []
+    while size > 0:
+        step = min(size, PAGE - (address & (PAGE - 1)))
+        found = translate(memory, context, shared_mask, address, 0)
+        if found.table_gpa >= 0 or (found.fault >= 0 and not found.fault & paging.PRESENT):
+            return None
+        piece = memory.read(found.gpa & ~shared_mask, step)
+        if piece is None:
+            return None
+        pieces.append(piece)
+        address += step
+        size -= step
+    return b"".join(pieces)
+
+
+class CodeReader:
+    """The bytes at an instruction pointer; remembers page walks and checks that they still hold."""
+
+    def __init__(self, memory: Memory, shared_mask: int) -> None:
+        self._memory = memory
+        self._shared_mask = shared_mask
+        #: (CR3, page) -> (word and value of each entry walked, offset of the page).
+        self._walks: dict[tuple[int, int], tuple[tuple[tuple[int, int], ...], int]] = {}
+
+    def read(self, context: Context) -> bytes:
+        """15 bytes at RIP; fewer where the next page is not there."""
+        q = context.q
+        rip = q[RIP]
+        inside = rip & (PAGE - 1)
+        if inside <= PAGE - LONGEST and context.d[HFLAGS] & HF_CS64:
+            known = self._walks.get((q[CR3], rip >> PAGE_SHIFT))
+            if known is not None:
+                words = self._memory.words
+                for word, value in known[0]:
+                    if words[word] != value:
+                        break
+                else:
+                    offset = known[1] + inside
+                    return self._memory.buffer[offset : offset + LONGEST]
+            self._remember(context, rip)
+        return code_at_rip(self._memory, context, self._shared_mask, LONGEST)
+
+    def _remember(self, context: Context, rip: int) -> None:
+        found = translate(self._memory, context, self._shared_mask, rip, 0)
+        offset = self._memory.offset(found.gpa & -PAGE) if found.table_gpa < 0 else -1
+        if offset < 0 or not found.entries:
+            return
+        if len(self._walks) >= _WALKS:
+            self._walks.clear()
+        words = self._memory.words
+        entries = tuple((entry >> 3, words[entry >> 3]) for entry in found.entries)
+        self._walks[context.q[CR3], rip >> PAGE_SHIFT] = entries, offset
+
+
+def code_at_rip(memory: Memory, context: Context, shared_mask: int, size: int) -> bytes:
+    """Up to `size` bytes at the instruction pointer; fewer where the next page is not there."""
+    address = context.rip
+    if not context.is_64bit:
+        address = address + context.segment_base(CS) & 0xFFFF_FFFF
+    first = min(size, PAGE - (address & (PAGE - 1)))
+    code = peek(memory, context, shared_mask, address, first)
+    if code is None:
+        return b""
+    if first < size:
+        code += peek(memory, context, shared_mask, address + first, size - first) or b""
+    return code

@@ -1,0 +1,74 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from tdxdbg.engine import Generation
+    from tdxdbg.filters import Filter
+    from tdxdbg.traces import Trace
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: The generations by name; written out so that --help imports no engine (a test compares).
+GENERATION_NAMES: Final = ("v19", "exits-v1", "6.16-rc1", "6.16", "7.2", "7.3")
+
+
+def trace_argument(function: Function) -> Function:
+    """TRACE: a recording of any known format, - for standard input."""
+    return click.argument("trace", metavar="TRACE", type=click.Path(allow_dash=True))(function)
+
+
+def kernel_option(function: Function) -> Function:
+    """--kernel GEN."""
+    return click.option(
+        "--kernel",
+        metavar="GEN",
+        type=click.Choice(GENERATION_NAMES),
+        help=f"Kernel generation: {', '.join(GENERATION_NAMES)}. Default: the trace's own.",
+    )(function)
+
+
+def filter_option(function: Function) -> Function:
+    """--filter EXPR."""
+    return click.option(
+        "--filter", "filter_text", metavar="EXPR", help="Only exits that match a display filter."
+    )(function)
+
+
+def generation(name: str | None) -> Generation | None:
+    """The record of a generation's name."""
+    if name is None:
+        return None
+    from tdxdbg.engine import BY_NAME
+
+    return BY_NAME[name]
+
+
+def open_trace(path: str) -> Trace:
+    """Open a recording; what is missing in it is said on standard error."""
+    from tdxdbg.decode.text import safe
+    from tdxdbg.traces import open_trace as open_any
+
+    trace = open_any(path)
+    for problem in trace.problems:
+        click.echo(f"tdxdbg: {safe(problem)}", err=True)
+    return trace
+
+
+def compiled_filter(text: str | None) -> Filter | None:
+    """The filter, or a usage error that points at the place."""
+    if not text:
+        return None
+    from tdxdbg.filters import FilterError, compile_filter
+
+    try:
+        return compile_filter(text)
+    except FilterError as error:
+        for line in error.pretty().splitlines()[:2]:
+            click.echo(line, err=True)
+        raise click.UsageError(f"--filter: {error}") from error

@@ -1,0 +1,23 @@
+"""Where the themes and the sample traces are, in a checkout and in a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def themes_dir() -> Path:
+    """The folder of the shipped themes, one `*.toml` file each."""
+    return _data("themes")
+
+
+def samples_dir() -> Path:
+    """The folder of the shipped sample traces, `*.tdxt` files."""
+    return _data("sample_traces")
+
+
+def _data(name: str) -> Path:
+    """The folder `name`: inside an installed package, beside it in a checkout."""
+    installed = _PACKAGE / "data" / name
+    return installed if installed.is_dir() else _PACKAGE.parent / name

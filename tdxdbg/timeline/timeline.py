@@ -1,0 +1,398 @@
+"""Timeline: moments of a trace, under its own kernel generation or another one.
+
+Theory of operation. A trace is fed to a `Shadow` (its own generation) or a
+`WhatIf` (another one) in journal order. To show a place, the nearest saved
+state before it is restored and the records between are fed again: saved states
+are those that the file carries, one every few thousand records for good, and a
+dense handful around the cursor, so a step costs a few records. A place too far
+from any saved state is not walked to at once: its moment is computed by a
+fresh engine, and says that the history before it is not known (`gpa_map` is
+None) until `catch_up`, which the owner calls in slices, has passed it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from tdxdbg.abi.regs import KNOWN_ALL, NO_REGS, Regs
+from tdxdbg.decode.summary import RowSummary, summarise
+from tdxdbg.engine import BY_NAME, Engine, Generation, GpaMap, Reentry, Step, TdExit
+from tdxdbg.engine.generations import NEWEST
+from tdxdbg.engine.snapshot import load as load_checkpoint
+from tdxdbg.timeline.marks import Marks
+from tdxdbg.timeline.moment import Moment, differences, registers_after
+from tdxdbg.timeline.rows import RowStep, output_of, read_row
+from tdxdbg.timeline.shadow import Shadow, ShadowState
+from tdxdbg.timeline.whatif import RowEnd, WhatIf, WhatIfRow, WhatIfState
+from tdxdbg.traces.native import Trace
+from tdxdbg.traces.records import KNOWN_ANSWER, Kind, Record, step_record
+
+#: How far to walk at once, in records (or rows of another generation): a few tenths of a second.
+REACH: Final = 20_000
+_SPARSE: Final = 4096
+_DENSE: Final = 32
+_CACHED_ROWS: Final = 512
+#: Steps of all cached rows together: a guest's number decides how many one row has.
+_CACHED_STEPS: Final = 8192
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Timeline:
+    """Rows and moments of a trace. `generation` None: the trace's own, else the newest."""
+
+    def __init__(self, trace: Trace, generation: Generation | None = None) -> None:
+        self.trace = trace
+        self.td = trace.meta.td
+        self.own_generation = BY_NAME.get(trace.meta.generation, NEWEST)
+        self.generation = generation or self.own_generation
+        #: Whether this is another kernel than the recorded one.
+        self.what_if = self.generation is not self.own_generation
+        self._steps: OrderedDict[int, tuple[list[RowStep], bool]] = OrderedDict()
+        self._summaries: OrderedDict[int, RowSummary] = OrderedDict()
+        self._rows: OrderedDict[int, tuple[WhatIfRow, GpaMap | None]] = OrderedDict()
+        self._shadow_marks: Marks[ShadowState] = Marks(_DENSE, _SPARSE, 256)
+        self._whatif_marks: Marks[WhatIfState] = Marks(16, _SPARSE, 256)
+        self._shadow = Shadow(self.td, self.generation)
+        self._shadow_at = 0
+        self._shadow_marks.put(0, self._shadow.save())
+        #: The checkpoint of the file that was read last, by its place.
+        self._read_checkpoint: tuple[int, tuple[int, ShadowState] | None] = -1, None
+        #: How far `catch_up` has read, and the shadow that it does it with.
+        self._passed = 0, Shadow(self.td, self.generation)
+        self._whatif = WhatIf(Engine(self.td, self.generation))
+        self._whatif_at = 0
+        self._whatif_marks.put(0, self._whatif.save())
+
+    def __len__(self) -> int:
+        return len(self.trace)
+
+    def with_generation(self, generation: Generation) -> Timeline:
+        """The same trace under another kernel."""
+        return Timeline(self.trace, generation)
+
+    # --- rows -------------------------------------------------------------------------
+
+    def recorded_steps(self, row: int) -> list[RowStep]:
+        """The steps of a row as recorded, at most a few thousand."""
+        return self._recorded_row(row)[0]
+
+    def _recorded_row(self, row: int) -> tuple[list[RowStep], bool]:
+        """The steps, and whether the row has more of them."""
+        return _cached(self._steps, row, lambda: read_row(self.trace, row))
+
+    def steps(self, row: int) -> int:
+        """How many steps a row has; at least 1, so that every row can be shown."""
+        if self.what_if:
+            return max(1, len(self._what_if_row(row)[0].steps))
+        return max(1, len(self.recorded_steps(row)))
+
+    def summary(self, row: int) -> RowSummary:
+        """What one line of the queue says, under this timeline's generation."""
+        return _cached(self._summaries, row, lambda: self._summarise(row))
+
+    def _summarise(self, row: int) -> RowSummary:
+        records = [record for _, record in self.trace.row_records(row)]
+        if self.what_if:
+            records = self._what_if_records(row, records)
+        return summarise(row, records, self.td)
+
+    def _what_if_records(self, row: int, recorded: list[Record]) -> list[Record]:
+        """The row's records as this generation would have made them."""
+        steps = self._what_if_row(row)[0].steps
+        if not steps or not recorded:
+            return recorded
+        first = recorded[0]
+        records = [first]
+        for place, item in enumerate(steps):
+            if place:
+                records.append(Record(Kind.ANSWER, row, first.vcpu, None, item.input, KNOWN_ANSWER))
+            records.append(step_record(row, first.vcpu, item.step))
+        return records
+
+    # --- moments ----------------------------------------------------------------------
+
+    def moment(self, row: int, step: int = 0) -> Moment:
+        """Step `step` of row `row`; both are clamped to what there is.
+
+        Raises IndexError when the trace has no rows at all.
+        """
+        if not len(self):
+            raise IndexError("the trace has no exits")
+        row = min(max(row, 0), len(self) - 1)
+        step = min(max(step, 0), self.steps(row) - 1)
+        if self.what_if:
+            return self._what_if_moment(row, step)
+        return self._recorded_moment(row, step)
+
+    def _recorded_moment(self, row: int, step: int) -> Moment:
+        steps, more = self._recorded_row(row)
+        if not steps:
+            return self._damaged_moment(row)
+        at = steps[step]
+        known_history = self._walk_to(at.place)
+        computed = self._feed(at)
+        shadow = self._shadow
+        recorded = at.output.body if at.output is not None else None
+        seen = recorded if type(recorded) is Step else None
+        seen_known = at.output.known if at.output is not None else 0
+        after, after_known, after_computed = registers_after(seen, seen_known, computed)
+        before, before_known = _row_registers(steps)
+        following = steps[step + 1].input if step + 1 < len(steps) else None
+        answer = following.body if following is not None else None
+        source = at.input or at.output
+        body = at.input.body if at.input is not None else None
+        return Moment(
+            row=row,
+            step=step,
+            steps=len(steps),
+            record=at.place,
+            time=source.time if source is not None else None,
+            vcpu=source.vcpu if source is not None else 0,
+            td=self.td,
+            input=body if isinstance(body, TdExit | Reentry) else None,
+            before=before,
+            before_known=before_known,
+            recorded=seen,
+            recorded_known=seen_known,
+            computed=computed,
+            after=after,
+            after_known=after_known,
+            after_computed=after_computed,
+            answer=answer if type(answer) is Reentry else None,
+            answer_known=bool(following is not None and following.known & KNOWN_ANSWER),
+            gpa_map=shadow.gpa_map if known_history else None,
+            changed=conversion(shadow.before, shadow.gpa_map) if known_history else None,
+            differences=(
+                differences(seen, seen_known, computed)
+                if seen is not None and computed is not None
+                else ()
+            ),
+            source=source.source if source is not None else 0,
+            more=more,
+        )
+
+    def _damaged_moment(self, row: int) -> Moment:
+        """A row of which nothing can be read."""
+        return Moment(
+            row, 0, 1, -1, None, 0, self.td, None, NO_REGS, 0, None, 0, None,
+            NO_REGS, 0, 0, None, False, None, None,
+        )  # fmt: skip
+
+    def _feed(self, at: RowStep) -> Step | None:
+        """Feed the step's input (or, without one, its outcome) from the place before it."""
+        record = at.input or at.output
+        if record is None:
+            return None
+        self._shadow_at = at.place + 1
+        return self._shadow.feed(record, at.output)
+
+    def _walk_to(self, index: int) -> bool:
+        """Bring the shadow to just before this record; False when the history is unknown."""
+        mark = self._shadow_marks.before(index)
+        in_file = self._checkpoint_before(index)
+        if in_file is not None and (mark is None or in_file[0] > mark[0]):
+            mark = in_file
+            self._shadow_marks.put(*in_file)
+        start = mark[0] if mark is not None else 0
+        reach = max(REACH, self._shadow_marks.interval)
+        if index - start > reach and not self._shadow_at <= index <= self._shadow_at + reach:
+            self._shadow = Shadow(self.td, self.generation)
+            self._shadow_at = -1
+            return False
+        if mark is not None and not start <= self._shadow_at <= index:
+            self._shadow.load(mark[1])
+            self._shadow_at = start
+        self._advance(index)
+        return True
+
+    def _advance(self, index: int) -> None:
+        while self._shadow_at < index:
+            at = self._shadow_at
+            self._mark(at)
+            for place, record in self.trace.records(at, min(index, at + 1024)):
+                if place % _DENSE == 0:
+                    self._mark(place)
+                answered = record.kind == Kind.ANSWER
+                output = output_of(self.trace, place, record) if answered else None
+                self._shadow.feed(record, output)
+            self._shadow_at = min(index, at + 1024)
+
+    def _mark(self, place: int) -> None:
+        shadow, marks = self._shadow, self._shadow_marks
+        weight = _weight(shadow.engine)
+        if marks.wanted(place, weight):
+            marks.put(place, shadow.save(), weight)
+
+    def _checkpoint_before(self, index: int) -> tuple[int, ShadowState] | None:
+        """The newest usable checkpoint that the file itself carries."""
+        newest = self.trace.newest_checkpoint(index)
+        if newest != self._read_checkpoint[0]:
+            # A large one takes long to read: the last one read is kept, usable or not.
+            self._read_checkpoint = newest, self._load_checkpoint(index)
+        return self._read_checkpoint[1]
+
+    def _load_checkpoint(self, index: int) -> tuple[int, ShadowState] | None:
+        found = self.trace.checkpoint_before(index)
+        if found is None:
+            return None
+        try:
+            checkpoint = load_checkpoint(found[1])
+        except ValueError as error:
+            self.trace.note_problem(f"the checkpoint at record {found[0]} is left out: {error}")
+            return None
+        shadow = Shadow(self.td, self.generation)
+        shadow.load_checkpoint(checkpoint)
+        return found[0] + 1, shadow.save()
+
+    # --- another generation -----------------------------------------------------------
+
+    def _what_if_row(self, row: int) -> tuple[WhatIfRow, GpaMap | None]:
+        """A row under another generation, and the map before it (None: history unknown)."""
+        if row in self._rows:
+            self._rows.move_to_end(row)
+            return self._rows[row]
+        mark = self._whatif_marks.before(row)
+        start = mark[0] if mark is not None else 0
+        reach = max(REACH, self._whatif_marks.interval)
+        known_history = row - start <= reach or self._whatif_at <= row <= self._whatif_at + reach
+        if not known_history:
+            fresh = WhatIf(Engine(self.td, self.generation))
+            result: tuple[WhatIfRow, GpaMap | None] = (
+                _fed(fresh, *self._recorded_row(row)),
+                None,
+            )
+        else:
+            if mark is not None and not start <= self._whatif_at <= row:
+                self._whatif.load(mark[1])
+                self._whatif_at = start
+            result = self._what_if_walk(row)
+        self._rows[row] = result
+        steps = sum(len(kept.steps) for kept, _ in self._rows.values())
+        while len(self._rows) > 1 and (len(self._rows) > _CACHED_ROWS or steps > _CACHED_STEPS):
+            steps -= len(self._rows.popitem(last=False)[1][0].steps)
+        return result
+
+    def _what_if_walk(self, row: int) -> tuple[WhatIfRow, GpaMap]:
+        while True:
+            at = self._whatif_at
+            weight = _weight(self._whatif.engine)
+            if self._whatif_marks.wanted(at, weight):
+                self._whatif_marks.put(at, self._whatif.save(), weight)
+            before = self._whatif.engine.gpa_map
+            result = _fed(self._whatif, *read_row(self.trace, at))
+            self._whatif_at = at + 1
+            if at == row:
+                return result, before
+
+    def _what_if_moment(self, row: int, step: int) -> Moment:
+        (result, before_map), recorded = self._what_if_row(row), self.recorded_steps(row)
+        plain = self._plain(recorded, row)
+        if not result.steps:
+            return plain._replace(gpa_map=before_map, diverged=result.diverged)
+        item = result.steps[step]
+        before = result.steps[step - 1].gpa_map if step else before_map
+        known_history = before_map is not None
+        return plain._replace(
+            step=step,
+            steps=len(result.steps),
+            input=item.input,
+            recorded=None,
+            recorded_known=0,
+            computed=item.step,
+            after=item.step.regs,
+            after_known=KNOWN_ALL,
+            after_computed=KNOWN_ALL,
+            answer=item.answer,
+            answer_known=item.answer is not None,
+            gpa_map=item.gpa_map if known_history else None,
+            changed=conversion(before, item.gpa_map) if known_history and before else None,
+            assumed=result.assumed,
+            diverged=result.diverged,
+            more=result.end is RowEnd.CUT,
+        )
+
+    def _plain(self, recorded: list[RowStep], row: int) -> Moment:
+        """What the recording itself says about the row, for a moment of another generation."""
+        moment = self._damaged_moment(row)
+        if not recorded:
+            return moment
+        first = recorded[0].input or recorded[0].output
+        before, before_known = _row_registers(recorded)
+        return moment._replace(
+            record=recorded[0].place,
+            time=first.time if first is not None else None,
+            vcpu=first.vcpu if first is not None else 0,
+            before=before,
+            before_known=before_known,
+            source=first.source if first is not None else 0,
+        )
+
+    # --- background -------------------------------------------------------------------
+
+    def catch_up(self, count: int) -> int:
+        """Read on for at most `count` records, so that history gets known; what is left.
+
+        Leaves saved states behind and does not disturb the cursor's. Where the
+        file carries checkpoints it goes from one to the next.
+        """
+        if self.what_if:
+            return 0
+        start, shadow = self._passed
+        in_file = self._checkpoint_before(min(start + REACH, self.trace.n_records))
+        if in_file is not None and in_file[0] > start:
+            start = in_file[0]
+            shadow.load(in_file[1])
+        stop = min(start + count, self.trace.n_records)
+        if start >= stop:
+            return 0
+        cursor = self._shadow, self._shadow_at
+        self._shadow, self._shadow_at = shadow, start
+        self._advance(stop)
+        self._passed = stop, self._shadow
+        self._shadow, self._shadow_at = cursor
+        return self.trace.n_records - stop
+
+
+def conversion(before: GpaMap, after: GpaMap) -> tuple[int, int, bool] | None:
+    """What one conversion changed: GPA and size in bytes, and whether it became private.
+
+    A range that already had the state is not part of it.
+    """
+    if before is after or before.edges == after.edges:
+        return None
+    changed = sorted(set(before.edges) ^ set(after.edges))
+    low = changed[0]
+    high = changed[-1] if len(changed) > 1 else 1 << 40
+    return low << 12, (high - low) << 12, not after.is_shared(low << 12)
+
+
+def _fed(whatif: WhatIf, steps: list[RowStep], cut: bool) -> WhatIfRow:
+    return whatif.feed_row(steps, cut=cut)
+
+
+def _weight(engine: Engine) -> int:
+    """What a saved state of this engine holds, in words: about 100 a vCPU, one a range's end."""
+    return 100 * len(engine.vcpus) + len(engine.gpa_map.edges)
+
+
+def _row_registers(steps: list[RowStep]) -> tuple[Regs, int]:
+    """The registers at the row's TD exit, and which of them were seen."""
+    first = steps[0].input
+    if first is not None and type(first.body) is TdExit:
+        return first.body.regs, first.known & KNOWN_ALL
+    return NO_REGS, 0
+
+
+def _cached(cache: OrderedDict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:
+    found = cache.get(key)
+    if found is None:
+        found = cache[key] = make()
+        while len(cache) > _CACHED_ROWS:
+            cache.popitem(last=False)
+    else:
+        cache.move_to_end(key)
+    return found

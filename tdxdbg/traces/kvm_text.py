@@ -1,0 +1,193 @@
+"""The text of KVM's tracepoints, as the kernel prints it (facts: kvm_and_traces B1).
+
+`parse` turns the text of one event into numbers; the line around it is the
+importers' business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from tdxdbg.abi.vmx import EXIT_REASON_NAMES, FAILED_VMENTRY
+
+
+class Exit(NamedTuple):
+    """kvm_exit. `vcpu` and `reason` are None where the text does not tell."""
+
+    vcpu: int | None
+    reason: int | None
+    info1: int
+    info2: int
+    intr_info: int
+
+
+class Entry(NamedTuple):
+    """kvm_entry."""
+
+    vcpu: int | None
+
+
+class UserspaceExit(NamedTuple):
+    """kvm_userspace_exit: `reason` is a KVM_EXIT_*; `errno` positive when KVM_RUN failed."""
+
+    reason: int
+    errno: int
+
+
+class Pio(NamedTuple):
+    """kvm_pio. `value` is that of the first of `elements`, each `size` bytes."""
+
+    write: bool
+    port: int
+    size: int
+    elements: int
+    value: int
+
+
+class Mmio(NamedTuple):
+    """kvm_mmio. `kind` is write, read or unsatisfied-read; `size` in bytes."""
+
+    kind: str
+    size: int
+    gpa: int
+    value: int
+
+
+class Msr(NamedTuple):
+    """kvm_msr."""
+
+    write: bool
+    number: int
+    value: int
+
+
+class Hypercall(NamedTuple):
+    """kvm_hypercall: the number and a0 to a3."""
+
+    number: int
+    args: tuple[int, ...]
+
+
+class PageFault(NamedTuple):
+    """kvm_page_fault: the faulting GPA."""
+
+    address: int
+
+
+class Instruction(NamedTuple):
+    """kvm_emulate_insn: a new instruction starts."""
+
+
+Event = Exit | Entry | UserspaceExit | Pio | Mmio | Msr | Hypercall | PageFault | Instruction
+
+_REASONS: Final = {name.encode(): number for number, name in EXIT_REASON_NAMES.items()}
+_U32: Final = 0xFFFF_FFFF
+
+# No number in these texts has more digits than its field can hold.
+_EXIT: Final = re.compile(
+    rb"\s*(?:vcpu (\d{1,10}) )?reason (.{1,64}?) rip (?:0x)?[0-9a-f]{1,16} "
+    rb"info1? (?:0x)?([0-9a-f]{1,16}) (?:info2 )?(?:0x)?([0-9a-f]{1,16})"
+    rb"(?: intr_info (?:0x)?([0-9a-f]{1,8}))?(?: .*)?$"
+)
+_ENTRY: Final = re.compile(rb"\s*vcpu (\d{1,10})\b")
+_USERSPACE_EXIT: Final = re.compile(rb"\s*reason (\S{1,64}) \((\d{1,10})\)")
+_PIO: Final = re.compile(
+    rb"\s*pio_(read|write) at 0x([0-9a-f]{1,4}) size (\d) count (\d{1,9}) val 0x([0-9a-f]{1,8})\b"
+)
+_MMIO: Final = re.compile(
+    rb"\s*mmio (write|read|unsatisfied-read) len (\d{1,9}) gpa 0x([0-9a-f]{1,16})"
+    rb" val 0x([0-9a-f]{1,16})\b"
+)
+_MSR: Final = re.compile(rb"\s*msr_(read|write) ([0-9a-f]{1,8}) = 0x([0-9a-f]{1,16})\b")
+_HYPERCALL: Final = re.compile(
+    rb"\s*nr 0x([0-9a-f]{1,16})" + b"".join(rb" a%d 0x([0-9a-f]{1,16})" % at for at in range(4))
+)
+_PAGE_FAULT: Final = re.compile(
+    rb"\s*(?:vcpu \d{1,10} rip (?:0x)?[0-9a-f]{1,16} )?address (?:0x)?([0-9a-f]{1,16})"
+    rb" error_code (?:0x)?[0-9a-f]{1,16}\b"
+)
+
+
+def parse(name: bytes, text: bytes) -> Event | None:
+    """The event's numbers; None when the text is not as the kernel prints it.
+
+    Raises KeyError for an event that carries nothing for an exit.
+    """
+    pattern, make = _PARSERS[name]
+    found = pattern.match(text)
+    return None if found is None else make(found)
+
+
+def _reason(text: bytes) -> int | None:
+    """A VMX exit reason by name or number, with its failed-entry bit."""
+    first, _, rest = text.partition(b" ")
+    if rest.startswith(b"("):
+        # Older tools: "UNKNOWN (77)".
+        first, rest = rest.strip(b"()"), b""
+    number = _REASONS.get(first)
+    if number is None:
+        try:
+            number = int(first, 0)
+        except ValueError:
+            return None
+    if rest == b"FAILED_VMENTRY":
+        number |= FAILED_VMENTRY
+    return number if 0 <= number < _U32 else None
+
+
+def _exit(found: re.Match[bytes]) -> Event:
+    vcpu, reason, info1, info2, intr_info = found.groups()
+    return Exit(
+        None if vcpu is None else int(vcpu),
+        _reason(reason),
+        int(info1, 16),
+        int(info2, 16),
+        int(intr_info or b"0", 16),
+    )
+
+
+def _userspace_exit(found: re.Match[bytes]) -> Event | None:
+    word, number = found[1], int(found[2])
+    if number > _U32:
+        return None
+    if word in (b"restart", b"error"):
+        return UserspaceExit(0, number)
+    return UserspaceExit(number, 0)
+
+
+def _pio(found: re.Match[bytes]) -> Event | None:
+    size = int(found[3])
+    if size not in (1, 2, 4):
+        return None
+    return Pio(found[1] == b"write", int(found[2], 16), size, int(found[4]), int(found[5], 16))
+
+
+def _mmio(found: re.Match[bytes]) -> Event | None:
+    size = int(found[2])
+    if not 1 <= size <= 8:
+        return None
+    return Mmio(found[1].decode(), size, int(found[3], 16), int(found[4], 16))
+
+
+_Parser = tuple[re.Pattern[bytes], Callable[[re.Match[bytes]], Event | None]]
+_PARSERS: Final[dict[bytes, _Parser]] = {
+    b"kvm_exit": (_EXIT, _exit),
+    b"kvm_entry": (_ENTRY, lambda found: Entry(int(found[1]))),
+    b"kvm_userspace_exit": (_USERSPACE_EXIT, _userspace_exit),
+    b"kvm_pio": (_PIO, _pio),
+    b"kvm_mmio": (_MMIO, _mmio),
+    b"kvm_msr": (
+        _MSR,
+        lambda found: Msr(found[1] == b"write", int(found[2], 16), int(found[3], 16)),
+    ),
+    b"kvm_hypercall": (
+        _HYPERCALL,
+        lambda found: Hypercall(
+            int(found[1], 16), tuple(int(item, 16) for item in found.groups()[1:])
+        ),
+    ),
+    b"kvm_page_fault": (_PAGE_FAULT, lambda found: PageFault(int(found[1], 16))),
+    b"kvm_emulate_insn": (re.compile(rb""), lambda _: Instruction()),
+}

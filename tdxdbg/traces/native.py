@@ -1,0 +1,414 @@
+"""The native format `.tdxt`: a trace of any size, opened in the time that one record takes.
+
+The header and the last records are read at opening; everything else when it
+is shown. Every record carries the number of rows started so far, which never
+falls, so the first record of a row is found by bisection; it also carries
+where the newest checkpoint is. A damaged record is skipped and counted.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import BinaryIO, Final, NamedTuple, Self
+
+from tdxdbg.errors import TraceError
+from tdxdbg.traces import layout
+from tdxdbg.traces.header import Header, pack_header, read_header
+from tdxdbg.traces.layout import RECORD_SIZE
+from tdxdbg.traces.meta import TraceMeta
+from tdxdbg.traces.pack import Packer
+from tdxdbg.traces.pages import Pages
+from tdxdbg.traces.records import Kind, Record
+from tdxdbg.traces.search import SEARCH, first_of_row, good_before
+from tdxdbg.traces.tail import find_end
+from tdxdbg.traces.unpack import DamagedError, Slots
+
+#: By major version: makes a file of the next version out of one of this. One line each.
+MIGRATIONS: Final[dict[int, Callable[[BinaryIO], BinaryIO]]] = {}
+
+#: How many records of a row are given at most when not told.
+ROW_LIMIT: Final = 4096
+#: How far a row is looked for, in slots: records of other vCPUs lie between.
+_SCAN: Final = 16384
+#: After as many slots without a record of the row, those that name it are looked up.
+_NEAR: Final = 16
+#: How far it looks on after the TD was entered, which ends a row.
+_SCAN_ENDED: Final = 64
+#: Journals made in memory move to an unlinked file beyond this size, in bytes.
+_IN_MEMORY: Final = 32 << 20
+_SPILL: Final = 1 << 20
+_MAX_DAMAGED: Final = 10_000
+
+
+class RowRecords(NamedTuple):
+    """A row's records in journal order with their indexes.
+
+    `cut`: the TD was not entered again in what was looked at, and a limit, not
+    the recording, ended it there: these may not be all records of the row.
+    """
+
+    records: list[tuple[int, Record]]
+    cut: bool
+
+
+class Trace:
+    """A recorded journal. `len(trace)` is its number of rows.
+
+    `remarks` say what an importer left out on purpose; `unread` holds lines
+    that it could not read, with their numbers.
+    """
+
+    def __init__(self, buffer: mmap.mmap | bytes, name: str = "trace") -> None:
+        """Raises TraceError when `buffer` is no trace that this version reads."""
+        self.name = name
+        self.remarks: list[str] = []
+        self.unread: list[tuple[int, str]] = []
+        self._notes: list[str] = []
+        self._damaged: dict[int, str] = {}
+        #: Where the last row was found: the next one asked for is mostly near.
+        self._hint = 0
+        self._fd = -1
+        self._close_file: weakref.finalize[..., Trace] | None = None
+        self._attach(buffer)
+
+    def _attach(self, buffer: mmap.mmap | bytes) -> None:
+        view = memoryview(buffer)
+        try:
+            header = read_header(view, self.name)
+        except TraceError:
+            view.release()
+            raise
+        end = find_end(view, header.length)
+        self._buffer = buffer
+        self._header = header
+        self._slots = Slots(view, header.length, end.records)
+        self._pages = Pages(self._slots)
+        self._rows = end.rows
+        self._tail_problems = end.problems
+
+    @classmethod
+    def open(cls, file: BinaryIO, name: str) -> Trace:
+        """Maps a file that is open for reading; it may be closed afterwards."""
+        if not os.fstat(file.fileno()).st_size:
+            raise TraceError(f"{name}: the file is empty")
+        try:
+            buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as problem:
+            raise TraceError(f"{name}: cannot be read: {problem.strerror}") from None
+        trace = cls(buffer, name)
+        trace._fd = os.dup(file.fileno())
+        trace._close_file = weakref.finalize(trace, os.close, trace._fd)
+        return trace
+
+    @classmethod
+    def from_records(
+        cls,
+        meta: TraceMeta,
+        records: Iterable[Record],
+        *,
+        name: str = "trace",
+        problems: Iterable[str] = (),
+    ) -> Trace:
+        """A trace of its own in memory, or in an unlinked file when it grows large.
+
+        Raises ValueError when a record does not fit the format.
+        """
+        with Builder(meta, name) as builder:
+            for record in records:
+                builder.add(record)
+            return builder.finish(problems)
+
+    # --- what is there ----------------------------------------------------------------
+
+    @property
+    def meta(self) -> TraceMeta:
+        return self._header.meta
+
+    @property
+    def header(self) -> Header:
+        return self._header
+
+    @property
+    def n_records(self) -> int:
+        """256-byte slots: records, continuations and damaged ones."""
+        return self._slots.count
+
+    @property
+    def buffer(self) -> memoryview:
+        """All whole records, for readers of columns (layout.py); nothing in it is checked."""
+        start = self._header.length
+        return self._slots.view[start : start + self._slots.count * RECORD_SIZE]
+
+    def __len__(self) -> int:
+        return self._rows
+
+    @property
+    def problems(self) -> list[str]:
+        """What is damaged or missing, as far as it was met; one line each."""
+        lines = [*self._notes, *self._header.problems, *self._tail_problems]
+        if self._damaged:
+            first = min(self._damaged)
+            at = self._slots.offset(first)
+            more = "at least " if len(self._damaged) >= _MAX_DAMAGED else ""
+            lines.append(
+                f"{more}{len(self._damaged)} damaged records skipped, "
+                f"the first at offset {at:#x}: {self._damaged[first]}"
+            )
+        return lines
+
+    def note_problem(self, line: str) -> None:
+        """Adds a line to `problems`."""
+        self._notes.append(line)
+
+    def data(self) -> bytes:
+        """The whole file as bytes, header included, without what was cut off at its end."""
+        return bytes(self._slots.view[: self._slots.offset(self._slots.count)])
+
+    # --- records ----------------------------------------------------------------------
+
+    def record(self, index: int) -> Record:
+        """The record at this index; raises IndexError, and TraceError when it is damaged."""
+        if not 0 <= index < self._slots.count:
+            raise IndexError(f"record {index} of {self._slots.count}")
+        record = self._get(index)
+        if record is None:
+            raise TraceError(
+                f"{self.name}: record {index} at offset {self._slots.offset(index):#x} "
+                f"is damaged ({self._damaged.get(index, 'wrong checksum')}); it is skipped"
+            )
+        return record
+
+    def records(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Record]]:
+        """Undamaged records in journal order with their indexes; no continuations."""
+        slots = self._slots
+        end = slots.count if stop is None else min(stop, slots.count)
+        for index in range(max(start, 0), end):
+            record = self._get(index)
+            if record is not None and record.kind is not Kind.CONTINUATION:
+                yield index, record
+
+    def first_record(self, row: int) -> int:
+        """The index of a row's first record; raises IndexError when there is no such row."""
+        if not 0 <= row < self._rows:
+            raise IndexError(f"row {row} of {self._rows}")
+        self._hint = first_of_row(self._slots, row, self._hint)
+        return self._hint
+
+    def row_records(self, row: int, limit: int = ROW_LIMIT) -> list[tuple[int, Record]]:
+        """The records of a row in journal order with their indexes, at most `limit`."""
+        return self._row(row, limit).records
+
+    def row(self, row: int) -> RowRecords:
+        """The records of a row, at most ROW_LIMIT; raises IndexError when there is no such row."""
+        return self._row(row, ROW_LIMIT)
+
+    def _row(self, row: int, limit: int) -> RowRecords:
+        index = self.first_record(row)
+        slots = self._slots
+        found: list[tuple[int, Record]] = []
+        vcpu: int | None = None
+        entered = False
+        stop = min(slots.count, index + _SCAN)
+        near = index + _NEAR
+        while index < stop:
+            if index >= near:
+                index = self._pages.next(row, vcpu, index, stop)
+                if index == stop:
+                    break
+            record = self._of_row(index, row, vcpu)
+            if record is None:
+                pass
+            elif record.row == row:
+                if len(found) >= limit:
+                    return RowRecords(found, not entered)
+                found.append((index, record))
+                vcpu = found[0][1].vcpu
+                near = index + _NEAR
+                if record.kind is Kind.TD_ENTRY:
+                    entered = True
+                    stop = min(stop, index + _SCAN_ENDED)
+            elif record.vcpu == vcpu and record.kind is not Kind.MEMORY_ATTRIBUTES:
+                return RowRecords(found, False)
+            index += 1
+        return RowRecords(found, bool(found) and not entered and stop < slots.count)
+
+    def _of_row(self, index: int, row: int, vcpu: int | None) -> Record | None:
+        """The record in this slot if it may be of this row or end it; `vcpu` is the row's."""
+        slots = self._slots
+        if slots.kind(index) >= Kind.CHECKPOINT:
+            # Of no interest, unless it is a damaged record of another kind.
+            if not slots.is_good(index):
+                self._damage(index, "wrong checksum")
+            return None
+        at = slots.number(index, layout.ROW_AT)
+        # Another vCPU's row is not worth decoding.
+        other = vcpu is not None and at != row and slots.vcpu(index) != vcpu
+        return None if at < row or other else self._get(index)
+
+    def checkpoint_before(self, index: int) -> tuple[int, dict[str, object]] | None:
+        """The newest checkpoint at or before this record, with its own index."""
+        at: int | None = min(index, self._slots.count - 1)
+        for _ in range(SEARCH):
+            at = None if at is None or at < 0 else good_before(self._slots, at, 0)
+            if at is None:
+                return None
+            if self._slots.kind(at) != Kind.CHECKPOINT:
+                link = self._slots.number(at, layout.CHECKPOINT_AT) - 1
+                if not 0 <= link < at:
+                    return None
+                at = link
+            if self._slots.kind(at) == Kind.CHECKPOINT:
+                record = self._get(at)
+                if record is not None and isinstance(record.body, dict):
+                    return at, record.body
+            at -= 1
+        return None
+
+    def newest_checkpoint(self, index: int) -> int:
+        """Where this record says that the newest checkpoint is, unchecked; -1: none."""
+        at = min(max(index, 0), self._slots.count - 1)
+        return (
+            at
+            if self._slots.kind(at) == Kind.CHECKPOINT
+            else (self._slots.number(at, layout.CHECKPOINT_AT) - 1)
+        )
+
+    def _get(self, index: int) -> Record | None:
+        try:
+            record = self._slots.record(index)
+            if record.row >= self._rows and record.kind < Kind.CHECKPOINT:
+                raise DamagedError("impossible row number")
+        except DamagedError as problem:
+            self._damage(index, str(problem))
+            return None
+        return record
+
+    def _damage(self, index: int, reason: str) -> None:
+        if len(self._damaged) < _MAX_DAMAGED:
+            self._damaged[index] = reason
+
+    # --- a recording that is still being written ----------------------------------------
+
+    def refresh(self) -> int:
+        """Takes in what was appended to the file since; returns the number of new slots."""
+        if self._fd < 0:
+            return 0
+        size = os.fstat(self._fd).st_size
+        before = self._slots.count
+        if size <= len(self._slots.view):
+            return 0
+        old_view, old_buffer = self._slots.view, self._buffer
+        self._attach(mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ))
+        _release(old_view, old_buffer)
+        return self._slots.count - before
+
+    def close(self) -> None:
+        """Unmaps the file; the trace must not be used afterwards."""
+        if self._close_file is not None:
+            self._close_file()
+            self._fd = -1
+        _release(self._slots.view, self._buffer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Builder:
+    """Makes a trace out of records, one at a time: what importers use, in a `with`."""
+
+    def __init__(self, meta: TraceMeta, name: str = "trace") -> None:
+        self._name = name
+        self._packer = Packer()
+        self._data = bytearray(pack_header(meta))
+        self._fd = -1
+
+    @property
+    def rows(self) -> int:
+        """Rows started so far."""
+        return self._packer.rows
+
+    def add(self, record: Record) -> None:
+        """Appends a record; raises ValueError, and is unchanged, when it does not fit."""
+        self._data += self._packer.pack(record)
+        if len(self._data) > (_IN_MEMORY if self._fd < 0 else _SPILL):
+            self._spill()
+
+    def _spill(self) -> None:
+        import tempfile
+
+        try:
+            if self._fd < 0:
+                self._fd, path = tempfile.mkstemp(prefix="tdxdbg-")
+                os.unlink(path)
+            view = memoryview(bytes(self._data))
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as problem:
+            raise TraceError(
+                f"{self._name}: no room for its copy in {tempfile.gettempdir()}: "
+                f"{problem.strerror}; set TMPDIR to a place with more"
+            ) from None
+        self._data.clear()
+
+    def finish(self, problems: Iterable[str] = ()) -> Trace:
+        """The trace, in memory or, when it is large, in an unlinked file."""
+        if self._fd < 0:
+            trace = Trace(bytes(self._data), self._name)
+        else:
+            self._spill()
+            trace = Trace(mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ), self._name)
+        for line in problems:
+            trace.note_problem(line)
+        return trace
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _release(view: memoryview, buffer: mmap.mmap | bytes) -> None:
+    view.release()
+    if isinstance(buffer, mmap.mmap):
+        # A column view may still be in use; the map then goes with it.
+        with suppress(BufferError):
+            buffer.close()
+
+
+def sniff(head: bytes) -> bool:
+    """Whether a file starts like a `.tdxt` file."""
+    return head.startswith(layout.MAGIC)
+
+
+def read(file: BinaryIO, name: str) -> Trace:
+    """Opens a `.tdxt` file of this or an older version; `name` is for messages."""
+    while migrate := MIGRATIONS.get(_major(file)):
+        file = migrate(file)
+    return Trace.open(file, name)
+
+
+def _major(file: BinaryIO) -> int:
+    head = file.read(10)
+    file.seek(0)
+    return int.from_bytes(head[8:10], "little")

@@ -1,0 +1,84 @@
+"""From a role to the look of text: built once from a theme."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from rich.style import Style
+
+#: The colours that a theme gives, each with what it is for.
+COLOURS: Final[dict[str, str]] = {
+    "background": "behind everything",
+    "cursor": "behind the line of the cursor",
+    "lit": "behind the range of this exit in the GPA map",
+    "text": "plain text",
+    "dim": "what is there for order: offsets, column heads, zeros",
+    "frame": "frames of panes",
+    "focus": "frame of the focused pane, and keys",
+    "name": "names of registers and fields",
+    "value": "values",
+    "changed": "what changed",
+    "shared": "shared pages",
+    "private": "private pages",
+    "mixed": "cells of the map with both",
+    "error": "errors, differences, refused calls",
+    "retry": "RETRY",
+    "ok": "success",
+    "unknown": "what was not recorded, or is stale",
+    "why": "the reason of a decision, with the kernel function",
+}
+
+#: Roles are the colours that text can have, and these, made of them.
+_BOLD: Final = frozenset({"changed", "error", "focus"})
+_EXTRA: Final[dict[str, tuple[str, str]]] = {
+    "frame_focus": ("focus", ""),
+    "title": ("text", "bold"),
+    "tab": ("dim", ""),
+    "badge": ("text", "reverse bold"),
+    "warning": ("error", "reverse bold"),
+    "italic": ("why", "italic"),
+}
+_STATES: Final = ("shared", "private", "mixed")
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The styles of a theme by role. `dark` says which way its contrast goes."""
+
+    name: str
+    dark: bool
+    colours: dict[str, str]
+    _styles: dict[tuple[str, bool], Style] = field(default_factory=dict, repr=False, compare=False)
+
+    def style(self, role: str, current: bool = False) -> Style:
+        """The full style of a role; `current`: on the line of the cursor."""
+        key = (role, current)
+        found = self._styles.get(key)
+        if found is None:
+            found = self._styles[key] = self._make(role, current)
+        return found
+
+    def _make(self, role: str, current: bool) -> Style:
+        colour, attributes = _EXTRA.get(role, (role, "bold" if role in _BOLD else ""))
+        behind = "cursor" if current else "background"
+        if role.endswith("_lit"):
+            colour, behind, attributes = role.removesuffix("_lit"), "lit", "underline"
+        elif role.endswith("_now"):
+            colour, behind, attributes = "changed", role.removesuffix("_now"), "bold"
+        words = attributes.split()
+        return Style(
+            color=self.colours[colour],
+            bgcolor=self.colours[behind],
+            bold="bold" in words or current or None,
+            italic="italic" in words or None,
+            reverse="reverse" in words or None,
+            underline="underline" in words or None,
+        )
+
+
+ROLES: Final = (
+    frozenset(COLOURS)
+    | frozenset(_EXTRA)
+    | {f"{name}_{how}" for name in _STATES for how in ("lit", "now")}
+)

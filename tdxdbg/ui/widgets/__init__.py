@@ -1,0 +1,1 @@
+"""Widgets below the panes: they draw lines and know nothing of traces."""

@@ -1,0 +1,79 @@
+"""The container of everything: places its children as `arrange` says."""
+
+from __future__ import annotations
+
+from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
+from textual.layout import ArrangeResult, Layout, WidgetPlacement
+from textual.widget import Widget
+
+from tdxdbg.ui.layout import Arrangement, View, arrange
+from tdxdbg.ui.widgets.frame import Tab
+from tdxdbg.ui.widgets.pane import Pane
+
+
+class _ByTable(Layout):
+    """Children by their place in the desk's arrangement; others are not placed."""
+
+    name = "desk"
+
+    def arrange(
+        self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True
+    ) -> ArrangeResult:
+        if not isinstance(parent, Desk):
+            return []
+        places = parent.arranged(size).places
+        return [
+            WidgetPlacement(
+                Region(*places[child.id]) if child.id in places else Region(0, 0, 0, 0),
+                NULL_OFFSET,
+                NULL_SPACING,
+                child,
+            )
+            for child in children
+        ]
+
+
+class Desk(Widget):
+    """Holds the panes and lines, `view` says what the user wants in front."""
+
+    DEFAULT_CSS = "Desk { width: 1fr; height: 1fr; }"
+
+    def __init__(self, *children: Widget) -> None:
+        super().__init__(*children, id="desk")
+        self.view = View()
+        self._table = _ByTable()
+        self._arranged: tuple[Size, View, Arrangement] | None = None
+
+    @property
+    def layout(self) -> Layout:
+        return self._table
+
+    def arranged(self, size: Size) -> Arrangement:
+        """The arrangement for this size; panes learn their tabs."""
+        known = self._arranged
+        if known is not None and known[:2] == (size, self.view):
+            return known[2]
+        result = arrange(size.width, size.height, self.view)
+        self._arranged = size, self.view, result
+        for pane in self.query_children(Pane):
+            names = result.tabs.get(pane.id or "", (pane.id or "",))
+            tabs = tuple(
+                Tab(name, self.get_child_by_id(name, Pane).TITLE, name == pane.id) for name in names
+            )
+            if tabs != pane.tabs:
+                pane.tabs = tabs
+                pane.refresh()
+        return result
+
+    @property
+    def arrangement(self) -> Arrangement:
+        """What is seen now."""
+        return self.arranged(self.size)
+
+    def change(self, view: View) -> None:
+        """Show another view, in the next frame."""
+        if view != self.view:
+            self.view = view
+            # A change of a child's layout is what makes its container arrange anew.
+            for child in self.children[:1]:
+                child.refresh(layout=True)

@@ -1,0 +1,1 @@
+"""Above KVM: who answers KVM_EXIT_*."""

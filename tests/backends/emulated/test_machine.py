@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+from typing import Final
+
+import pytest
+
+from tdxdbg.abi.regs import NO_REGS
+from tdxdbg.backends import Pause, Why
+from tdxdbg.backends.emulated import apic
+from tdxdbg.backends.emulated import context as ctx
+from tdxdbg.backends.emulated.machine import Machine
+from tdxdbg.backends.emulated.vcpu import Where
+from tdxdbg.engine.state import TdExit
+from tests.backends.emulated.harness import CODE, Gate, answer, is_pending, machine, run
+
+#: Every guest that stops by itself, and what it needs.
+GUESTS: Final[dict[str, tuple[int | Gate, ...]]] = {
+    "serial": (),
+    "io": (20,),
+    "flags": (20,),
+    "instructions": (20,),
+    "exceptions": (0, 1, Gate(3, 0xEE), 6, 8, 11, 12, 13, 14, Gate(48, 0xEE)),
+    "double": (8,),
+    "ring3": (6, 20),
+    "syscall": (6,),
+    "interrupts": (0x41, 0x50, 0x61),
+    "timer": (0x61,),
+    "halt": (0x61,),
+    "mmio": (20,),
+    "accept": (20,),
+    "random": (),
+    "registers": (13,),
+    "selfmod": (),
+    "stack_in_code": (20,),
+    "triple": (),
+}
+
+
+def state(subject: Machine) -> tuple[object, ...]:
+    """Everything that two machines in the same state have in common."""
+    return (
+        subject.platform.memory.digest(),
+        subject.instructions,
+        subject.tsc,
+        subject.exits,
+        registers(subject),
+        [(item.where, item.apic.irr, item.apic.isr, item.msrs) for item in subject.vcpus],
+    )
+
+
+@pytest.mark.parametrize("name", GUESTS)
+def test_two_runs_are_the_same_byte_for_byte(name: str) -> None:
+    first, second = machine(name, GUESTS[name]), machine(name, GUESTS[name])
+    assert run(first) == run(second)
+    assert registers(first) == registers(second)
+    assert first.platform.memory.digest() == second.platform.memory.digest()
+    assert (first.instructions, first.tsc) == (second.instructions, second.tsc)
+
+
+def registers(subject: Machine) -> list[tuple[object, ...]]:
+    """What the guest has: general, control and segment registers, flags, debug registers."""
+    return [
+        (
+            item.context.regs,
+            item.context.rip,
+            item.context.rflags,
+            item.context.q[ctx.CR0 : ctx.CR4 + 1].tolist(),
+            item.context.q[ctx.EFER],
+            [item.context.segment(number) for number in range(10)],
+            item.debug_registers,
+        )
+        for item in subject.vcpus
+    ]
+
+
+#: Too many steps; `test_pauses_anywhere` has them.
+LONG: Final = {"timer", "interrupts"}
+
+
+@pytest.mark.parametrize("name", sorted(GUESTS.keys() - LONG))
+def test_a_run_in_single_steps_is_the_same_run(name: str) -> None:
+    """Pauses leave no trace: not in the exits, the time, the RAM or the registers."""
+    whole, stepped = machine(name, GUESTS[name]), machine(name, GUESTS[name])
+    expected = run(whole)
+    assert run_with_pauses(stepped, lambda: 1) == expected
+    assert registers(stepped) == registers(whole)
+    assert stepped.platform.memory.digest() == whole.platform.memory.digest()
+    assert (stepped.instructions, stepped.tsc) == (whole.instructions, whole.tsc)
+
+
+def run_with_pauses(subject: Machine, stride: object) -> tuple[list[TdExit], TdExit | Pause]:
+    """As harness.run, with a Pause every `stride()` instructions."""
+    assert callable(stride)
+    subject.instruction_limit = stride()
+    exits: list[TdExit] = []
+    for vcpu in subject.vcpus[:-1]:
+        vcpu.where = Where.TD
+    last = subject.vp_enter(len(subject.vcpus) - 1, NO_REGS)
+    while True:
+        if isinstance(last, Pause):
+            if last.why is not Why.INSTRUCTIONS:
+                return exits, last
+            subject.instruction_limit = subject.instructions + stride()
+            last = subject.resume()
+            continue
+        if last.vp_enter_ret >> 62 or is_pending(last):
+            return exits, last
+        if last.vp_enter_ret == 77 and last.regs.r11 == 0x10003:
+            return exits, last
+        exits.append(last)
+        halted = last.vp_enter_ret == 77 and last.regs.r11 == 12
+        last = subject.vp_enter(last.vcpu, answer(last), halted=halted)
+
+
+@pytest.mark.parametrize("name", ["timer", "interrupts", "io", "exceptions"])
+def test_pauses_anywhere(name: str) -> None:
+    chance = random.Random(7)
+    whole, paused = machine(name, GUESTS[name]), machine(name, GUESTS[name])
+    expected = run(whole)
+    assert run_with_pauses(paused, lambda: chance.randrange(1, 3000)) == expected
+    assert registers(paused) == registers(whole)
+    assert paused.tsc == whole.tsc
+
+
+@pytest.mark.parametrize("name", [*GUESTS, "two"])
+def test_going_back_and_forward_gives_the_same_states(name: str) -> None:
+    """Checkpoints between exits; from each of them the rest of the run is the same."""
+    subject = machine(name, GUESTS.get(name, ()), vcpus=2 if name == "two" else 1)
+    for vcpu in subject.vcpus[:-1]:
+        vcpu.where = Where.TD
+    points = []
+    last = subject.vp_enter(len(subject.vcpus) - 1, NO_REGS)
+    for _ in range(70):
+        if isinstance(last, Pause) or last.vp_enter_ret >> 62 or last.regs.r11 == 0x10003:
+            break
+        points.append((subject.checkpoint(), last, state(subject)))
+        last = forward(subject, last)
+    end = (last, state(subject))
+    for index in [0, len(points) - 1, len(points) // 2] if points else []:
+        checkpoint, last, then = points[index]
+        subject.restore(checkpoint)
+        assert state(subject) == then
+        for later in points[index + 1 :]:
+            last = forward(subject, last)
+            assert (last, state(subject)) == later[1:]
+        assert (forward(subject, last), state(subject)) == end
+
+
+def forward(subject: Machine, last: TdExit | Pause) -> TdExit | Pause:
+    assert isinstance(last, TdExit)
+    halted = last.vp_enter_ret == 77 and last.regs.r11 == 12
+    return subject.vp_enter(last.vcpu, answer(last), halted=halted)
+
+
+def test_a_checkpoint_in_the_middle_of_a_slice() -> None:
+    subject = machine("two", vcpus=2)
+    subject.vcpus[0].where = Where.TD
+    subject.instruction_limit = 12_345
+    subject.vp_enter(1, NO_REGS)
+    checkpoint, then = subject.checkpoint(), state(subject)
+    subject.instruction_limit = 500_000
+    ends = []
+    for _ in range(2):
+        exits = []
+        last = subject.resume()
+        while isinstance(last, TdExit):
+            exits.append(last)
+            last = forward(subject, last)
+        ends.append((exits, last, registers(subject), subject.platform.memory.digest()))
+        subject.restore(checkpoint)
+        assert state(subject) == then
+    assert ends[0] == ends[1]
+
+
+def test_two_vcpus_take_turns_and_share_memory() -> None:
+    subject = machine("two", vcpus=2)
+    exits, last = run(subject, 200, instructions=4_020_000)
+    assert last == Pause(Why.INSTRUCTIONS, last.vcpu)
+    counts = [item.regs.r12 for item in exits if item.regs.r11 == 0x200F]
+    assert counts == list(range(1, 101))
+    turns = [item.vcpu for item in exits]
+    assert turns.count(0) == turns.count(1) == 51
+    switches = sum(a != b for a, b in pairwise(turns))
+    assert 10 < switches < 30
+
+
+def test_the_host_may_hold_one_vcpu_while_the_other_runs() -> None:
+    subject = machine("two", vcpus=2)
+    subject.vcpus[0].where = Where.TD
+    seen = []
+    last = subject.vp_enter(1, NO_REGS)
+    while isinstance(last, TdExit):
+        seen.append(last.vcpu)
+        last = subject.resume() if last.vcpu == 0 else forward(subject, last)
+        if len(seen) == 20:
+            break
+    assert seen.count(0) == 1
+
+
+def test_an_interrupt_wakes_the_other_vcpu() -> None:
+    """ICR by TDVMCALL: KVM's APIC sends it when the host enters again."""
+    subject = machine("two", [0x41], vcpus=2)
+    sender, receiver = subject.vcpus
+    receiver.where = Where.HALTED
+    exit_ = subject.vp_enter(0, NO_REGS)
+    assert isinstance(exit_, TdExit)
+    sender.call = sender.call._replace(msr=apic.ICR, value=1 << 32 | 0x41)
+    subject.vp_enter(0, answer(exit_))
+    assert receiver.apic.irr == 1 << 0x41
+
+
+def test_budgets() -> None:
+    subject = machine("storm")
+    subject.exit_budget = 3
+    last = subject.vp_enter(0, NO_REGS)
+    count = 0
+    while isinstance(last, TdExit):
+        count += 1
+        last = forward(subject, last)
+    assert (count, last) == (3, Pause(Why.EXITS, 0))
+    subject.exit_budget = 10
+    subject.instruction_limit = subject.instructions
+    assert subject.resume() == Pause(Why.INSTRUCTIONS, 0)
+
+
+def test_an_instruction_limit_is_exact() -> None:
+    subject = machine("spin")
+    subject.instruction_limit = 1001
+    assert subject.vp_enter(0, NO_REGS) == Pause(Why.INSTRUCTIONS, 0)
+    assert (subject.instructions, subject.vcpus[0].context.regs.rax) == (1001, 251)
+    assert subject.step() == Pause(Why.INSTRUCTIONS, 0)
+    assert (subject.instructions, subject.vcpus[0].context.rip) == (1002, CODE + 6)
+    assert subject.run_to(2000) == Pause(Why.INSTRUCTIONS, 0)
+    assert subject.instruction_limit == 1001
+
+
+def test_a_run_can_be_interrupted_before_each_slice() -> None:
+    subject = machine("spin")
+    subject.interrupt()
+    assert subject.vp_enter(0, NO_REGS) == Pause(Why.INTERRUPTED, 0)
+    assert subject.instructions == 0
+
+
+def test_nothing_runs_when_the_host_has_all_vcpus() -> None:
+    assert machine("spin").resume() == Pause(Why.NOTHING_TO_RUN, 0)
+
+
+def test_code_that_the_debugger_changes_is_run_as_changed() -> None:
+    """`inc %rax` becomes `dec %rax`."""
+    subject = machine("spin")
+    subject.instruction_limit = 400
+    subject.vp_enter(0, NO_REGS)
+    assert subject.vcpus[0].context.regs.rax == 100
+    assert subject.write_gpa(CODE, bytes.fromhex("48ffc8"))
+    assert not subject.write_gpa(1 << 40, b"x")
+    subject.run_to(800)
+    assert subject.vcpus[0].context.regs.rax == 0
+
+
+@pytest.mark.parametrize("in_td", [True, False])
+def test_registers_that_the_debugger_changes_are_the_guests(in_td: bool) -> None:
+    subject = machine("spin")
+    if in_td:
+        subject.instruction_limit = 4
+        subject.vp_enter(0, NO_REGS)
+    regs = subject.vcpus[0].context.regs
+    subject.set_registers(0, regs._replace(rax=1000), CODE)
+    subject.instruction_limit = subject.instructions + 4
+    if in_td:
+        subject.resume()
+    else:
+        subject.vp_enter(0, NO_REGS)
+    assert subject.vcpus[0].context.regs.rax == 1001
+
+
+def test_conversion_clears_what_becomes_shared() -> None:
+    subject = machine("serial")
+    subject.write_gpa(0x200000, b"secret")
+    subject.set_memory_attributes(0x200000, 1 << 51, private=False)
+    assert subject.read_gpa(0x200000, 6) == bytes(6)
+    subject.write_gpa(0x200000, b"shared")
+    subject.set_memory_attributes(0x200000, 0x1000, private=False)
+    assert subject.read_gpa(0x200000, 6) == b"shared"
+
+
+def test_large_pages_are_mapped_where_kvm_can() -> None:
+    """Accepting 4 KiB of a 2 MiB mapping, and the other way round, is the module's matter."""
+    subject = machine("accept", large_pages=True)
+    exits, _ = run(subject)
+    assert exits[0].regs.r8 == 0x900000
+
+
+def test_every_64th_exit_is_quiet() -> None:
+    subject = machine("storm")
+    last = subject.vp_enter(0, NO_REGS)
+    quiet = []
+    for _ in range(130):
+        quiet.append(subject.is_quiet)
+        last = forward(subject, last)
+    assert [index + 1 for index, value in enumerate(quiet) if value] == [64, 128]

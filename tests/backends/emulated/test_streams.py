@@ -1,0 +1,104 @@
+"""Random instruction streams as guests: the machine always comes back, and twice the same."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Final
+
+import pytest
+
+from tdxdbg.abi.regs import NO_REGS
+from tdxdbg.backends import Pause
+from tdxdbg.backends.emulated.memory import Slot
+from tdxdbg.backends.emulated.td import Image, TdConfig, open_machine
+from tdxdbg.backends.emulated.vcpu import Where
+from tdxdbg.backends.emulated.vmcb import StartState
+from tdxdbg.engine.state import TdExit
+from tdxdbg.module import TdParams
+from tests.backends.emulated.harness import (
+    ADDED,
+    CODE,
+    GDT,
+    IDT,
+    RAM,
+    TABLES,
+    TSS,
+    descriptors,
+    gates,
+    page_tables,
+    task_state,
+)
+
+pytestmark = pytest.mark.fuzz
+COUNT: Final = int(os.environ.get("TDXDBG_FUZZ", "2000")) // 250
+
+#: Everything that leaves the guest, changes privileges or paging, or is a trap for emulators.
+OPCODES: Final = (
+    "660f01cc", "0f01cc", "0fa2", "f4", "0f32", "0f30", "e670", "ec", "ee", "6c", "6e",
+    "f36d", "cd30", "cc", "f1", "0f0b", "0f05", "0f34", "0f35", "0f07", "cf", "48cf", "fa",
+    "fb", "9d", "9c", "0f22c0", "0f20c0", "0f22d8", "0f22e0", "0f20e0", "0f23f8", "0f21f8",
+    "440f22c0", "0f01f8", "0f31", "0f01f9", "0fc7f0", "0f01d8", "0f01d9", "0fae08", "0fae00",
+    "f390", "0f08", "0f09", "0f00d8", "0f0118", "0f0110", "cb", "48cb", "c3", "e8", "eb",
+    "0faa", "0f01c1", "8ed8", "8ed0", "0fb2", "0f01d1", "f0480fc708", "a4", "aa", "f3a4",
+    "f3aa",
+)  # fmt: skip
+VALUES: Final = (0, 1, 6, 30, 0x10001, 0x4000_0000, 0x90_0000, CODE, 0x4030_0000, 0x7FFF_FFFF)
+
+
+def stream(chance: random.Random) -> bytes:
+    code = b""
+    while len(code) < 400:
+        draw = chance.random()
+        if draw < 0.4:
+            code += bytes.fromhex(chance.choice(OPCODES))
+        elif draw < 0.5:
+            code += b"\x48\xb8" + chance.getrandbits(64).to_bytes(8, "little")
+        elif draw < 0.6:
+            code += bytes((0x48, 0xC7, 0xC0 | chance.randrange(8)))
+            code += chance.choice(VALUES).to_bytes(4, "little")
+        else:
+            code += chance.randbytes(chance.randrange(1, 6))
+    return code
+
+
+def run(seed: int) -> tuple[list[TdExit], TdExit | Pause, str]:
+    """A run with small budgets; conversions as the guest wants them."""
+    chance = random.Random(seed)
+    gpaw, vcpus = chance.choice((48, 52)), chance.choice((1, 1, 2))
+    params = TdParams(
+        gpaw=gpaw, attributes=chance.choice((0, 1 << 28)), num_vcpus=vcpus, max_vcpus=vcpus
+    )
+    start = StartState(
+        CODE, NO_REGS._replace(rsp=0x80000), cr3=TABLES, gdt=(GDT, 0x67), idt=(IDT, 0xFFF)
+    )
+    images = (
+        Image(TABLES, page_tables(params.shared_mask)),
+        Image(GDT, descriptors()),
+        Image(TSS, task_state()),
+        Image(IDT, gates(range(32))),
+        Image(CODE, stream(chance)),
+        Image(CODE + 0x1000, chance.randbytes(0x1000)),
+    )
+    ram = (Slot(0, RAM),)
+    config = TdConfig(params, ram, (start,) * vcpus, images, ((0, ADDED),), seed)
+    machine = open_machine(config)
+    machine.exit_budget, machine.instruction_limit = 50, 2000
+    for vcpu in machine.vcpus[:-1]:
+        vcpu.where = Where.TD
+    exits: list[TdExit] = []
+    last = machine.vp_enter(vcpus - 1, NO_REGS)
+    while isinstance(last, TdExit) and not last.vp_enter_ret >> 62:
+        exits.append(last)
+        if last.vp_enter_ret == 0x30 and last.in_kernel is not None:
+            private = not last.regs.r8 & params.shared_mask
+            gpa = last.regs.r8 & ~params.shared_mask
+            machine.set_memory_attributes(gpa, 4096, private=private)
+        halted = last.vp_enter_ret == 77 and last.regs.r11 == 12
+        last = machine.vp_enter(last.vcpu, last.regs._replace(r10=0), halted=halted)
+    return exits, last, machine.platform.memory.digest()
+
+
+@pytest.mark.parametrize("seed", range(COUNT))
+def test_a_stream_ends_and_is_repeatable(seed: int) -> None:
+    assert run(seed) == run(seed)

@@ -1,0 +1,158 @@
+"""The real program at a pty: a person's keys in, a terminal's screen out."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+from tdxdbg.resources import samples_dir
+from tests.e2e.terminal import ROOT, Terminal
+
+RETRY = str(samples_dir() / "mapgpa_64mib_interrupted.tdxt")
+ROW = 9
+
+
+def test_stepping_forward_and_back_shows_every_chunk_and_the_retry() -> None:
+    with Terminal("replay", RETRY, "--at", str(ROW), columns=120, rows=40) as terminal:
+        terminal.wait_for("exit 9/21", "step 0/11", "▶ 0 KVM_EXIT_HYPERCALL  P→S 74000000 +2M")
+        terminal.send("s")
+        terminal.wait_for("step 1/11", "▶ 1 KVM_EXIT_HYPERCALL  P→S 74200000 +2M")
+        terminal.send("s" * 10)
+        terminal.wait_for("step 11/11", "▶11 TD entry  RETRY", "8000075600000", "22 MiB")
+        terminal.send("S")
+        terminal.wait_for("step 10/11", "▶10 KVM_EXIT_HYPERCALL  P→S 75400000 +2M")
+        terminal.send("j")
+        terminal.wait_for("exit 10/21", "WRMSR")
+        terminal.send("S")
+        terminal.wait_for("exit 9/21", "step 11/11")
+        terminal.send("q")
+        assert terminal.wait_for_end() == 0
+
+
+def test_another_kernel_says_that_the_guest_would_have_gone_on_differently() -> None:
+    with Terminal("replay", RETRY, "--at", str(ROW), columns=120, rows=40) as terminal:
+        terminal.wait_for("kernel 6.16 recorded")
+        terminal.send("VVV")
+        terminal.wait_for("kernel v19 WHAT IF")
+        terminal.send("G")
+        terminal.wait_for("exit 21/21", "guest diverged")
+
+
+def test_resizing_while_it_runs() -> None:
+    with Terminal("replay", RETRY, columns=200, rows=60) as terminal:
+        terminal.wait_for("1 exits", "2 decode", "3 uAPI", "4 registers", "5 GPA map")
+        terminal.resize(80, 24)
+        terminal.wait_for("2 decode │ 3 uAPI", "4 registers │ 5 GPA map")
+        terminal.resize(60, 14)
+        terminal.wait_for("1 exits", gone="2 decode")
+        terminal.resize(10, 4)
+        terminal.wait_for("needs")
+        terminal.resize(120, 40)
+        terminal.wait_for("1 exits", "2 decode", "3 uAPI", "4 registers", "5 GPA map")
+        terminal.send("q")
+        assert terminal.wait_for_end() == 0
+
+
+@pytest.mark.parametrize(("key", "status"), [("q", 0), ("\x11", 0), ("\x03", 130)])
+def test_the_terminal_is_left_as_it_was(key: str, status: int) -> None:
+    with Terminal("replay", RETRY) as terminal:
+        terminal.wait_for("exit 0/21")
+        raw = termios.tcgetattr(terminal.fd)[3]
+        assert not raw & termios.ICANON
+        terminal.send(key)
+        assert terminal.wait_for_end() == status
+        written = bytes(terminal.output)
+        # The other screen, the cursor, the mouse, bracketed paste: what was set is reset.
+        for mode in (b"?1049", b"?1000", b"?1003", b"?1006", b"?2004"):
+            assert written.rfind(mode + b"h") < written.rfind(mode + b"l"), mode
+        assert written.rfind(b"\x1b[?25l") < written.rfind(b"\x1b[?25h")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_and_restores_the_terminal(number: signal.Signals) -> None:
+    with Terminal("replay", RETRY) as terminal:
+        terminal.wait_for("exit 0/21")
+        os.kill(terminal.pid, number)
+        assert terminal.wait_for_end() == 128 + number
+        assert bytes(terminal.output).rfind(b"?1049l") > 0
+
+
+def test_without_colour_and_in_ascii() -> None:
+    with Terminal("replay", RETRY, "--ascii", env={"NO_COLOR": "1"}) as terminal:
+        terminal.wait_for("exit 0/21", "+= 1 exits =")
+        terminal.send("j" * 9)
+        terminal.wait_for("exit 9/21")
+        terminal.settle()
+        colours = {
+            tuple(int(part) for part in colour.split(b";"))
+            for colour in _truecolours(bytes(terminal.output))
+        }
+        assert all(red == green == blue for red, green, blue in colours)
+
+
+def _truecolours(written: bytes) -> list[bytes]:
+    return re.findall(rb"[34]8;2;([0-9]+;[0-9]+;[0-9]+)", written)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (("replay", "/nowhere/a.tdxt"), 3, "no such file"),
+        (("replay", RETRY, "--theme", "nope"), 2, "no theme"),
+        (("replay", RETRY, "--filter", "lef == 3"), 2, "leaf"),
+        (("replay", RETRY, "--kernel", "9.9"), 2, "7.2"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_screen_opens(
+    arguments: tuple[str, ...], status: int, text: str
+) -> None:
+    with Terminal(*arguments, columns=200) as terminal:
+        assert terminal.wait_for_end() == status
+        assert text in terminal.text
+        assert b"?1049h" not in terminal.output
+        assert "Traceback" not in terminal.text
+
+
+def test_suspending_and_coming_back() -> None:
+    with Terminal("replay", RETRY) as terminal:
+        terminal.wait_for("exit 0/21")
+        terminal.send("\x1a")
+        end = time.monotonic() + 20
+        while _state(terminal.pid) != "T" and time.monotonic() < end:
+            terminal.settle(0.1)
+        assert _state(terminal.pid) == "T"
+        terminal.settle()
+        # What the shell's screen would show; pyte has one screen only.
+        terminal.screen.reset()
+        os.kill(terminal.pid, signal.SIGCONT)
+        terminal.wait_for("exit 0/21", "1 exits", "q quit")
+        terminal.send("q")
+        assert terminal.wait_for_end() == 0
+
+
+def _state(pid: int) -> str:
+    """The letter that Linux gives a process: T when it is stopped."""
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+def test_without_a_terminal_it_says_what_to_use_instead() -> None:
+    command = [sys.executable, "-m", "tdxdbg", "replay", RETRY]
+    done = subprocess.run(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 4
+    assert done.stderr.strip().endswith("use: tdxdbg print")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_exit_beyond_the_end_opens_the_last_and_says_so() -> None:
+    with Terminal("replay", RETRY, "--at", "99") as terminal:
+        terminal.wait_for("exit 21/21", "there is no exit 99: the recording has 22")
