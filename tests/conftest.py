@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import settings
+
+# The pictures of the screen are in colour, whatever the terminal of this run wants.
+# Before any test imports Textual, which looks once.
+os.environ.pop("NO_COLOR", None)
 
 # The same examples in every run, on every machine.
 settings.register_profile(

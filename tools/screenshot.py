@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -45,6 +46,8 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, default=PICTURE)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     options = parser.parse_args()
+    # A picture is in colour, whatever the terminal that asks for it wants.
+    os.environ.pop("NO_COLOR", None)
     width, height = (int(number) for number in options.size.split("x"))
     svg = asyncio.run(draw(options.trace, options.keys, (width, height), options.theme, options.at))
     if options.check:
