@@ -135,7 +135,7 @@ def asked_of_pip(checkout: Path) -> list[str]:
 
 def test_it_installs_what_is_pinned_and_then_the_project(checkout: Path) -> None:
     assert make(checkout, {"python3": fake("3.11")}, "setup")[0] == 0
-    pinned = "--require-hashes --only-binary :all: -r requirements"
+    pinned = "--no-deps --require-hashes --only-binary :all: -r requirements"
     editable = "--no-index --no-build-isolation --no-deps --editable ."
     assert asked_of_pip(checkout) == [
         f"{pinned}/run.txt",
