@@ -27,3 +27,7 @@ class TraceError(TdxdbgError):
 
 class BackendError(TdxdbgError):
     """A missing machine or permission (exit status 4)."""
+
+
+class SessionError(TdxdbgError):
+    """What a live run was asked for cannot be done here (exit status 2)."""

@@ -30,16 +30,29 @@ class Why(Enum):
     IDLE = "all vCPUs are halted and nothing will wake them"
     #: No vCPU is in the TD.
     NOTHING_TO_RUN = "no vCPU is in the TD"
+    #: A breakpoint: the instruction at `address` comes next, and was not begun.
+    BREAKPOINT = "breakpoint"
+    #: A write to watched memory comes next; or the host has just done one.
+    WATCHPOINT = "watchpoint"
     #: The emulator gave up; `detail` says how.
     BROKEN = "the emulator cannot go on"
 
 
 class Pause(NamedTuple):
-    """The TD stands still between two instructions; `vcpu` ran last."""
+    """The TD stands still between two instructions; `vcpu` ran last.
+
+    `address`: the linear address of the instruction (BREAKPOINT), or the GPA
+    (without the shared bit) of the first watched byte that is written;
+    `size` bytes of it (WATCHPOINT). `linear`: where the write went, -1 where
+    that is not known. `detail` is for a person.
+    """
 
     why: Why
     vcpu: int
     detail: str = ""
+    address: int = 0
+    size: int = 0
+    linear: int = -1
 
 
 class Backend(Protocol):
@@ -50,6 +63,10 @@ class Backend(Protocol):
 
         `halted`: KVM keeps it until an interrupt comes.
         """
+        ...
+
+    def enter(self, vcpu: int, regs: Regs, *, halted: bool = False) -> TdExit | None:
+        """The first half of `vp_enter`; None: the vCPU is in the TD."""
         ...
 
     def resume(self) -> TdExit | Pause:

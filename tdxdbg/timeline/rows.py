@@ -46,6 +46,12 @@ def read_row(trace: Trace, row: int) -> tuple[list[RowStep], bool]:
     return row_steps(records), cut
 
 
+def has_ended(steps: list[RowStep]) -> bool:
+    """Whether the TD was entered again, so that nothing more can come."""
+    output = steps[-1].output if steps else None
+    return output is not None and output.kind is Kind.TD_ENTRY
+
+
 def output_of(trace: Trace, place: int, answer: Record) -> Record | None:
     """What the kernel did after this answer, for what the answer does not say itself."""
     for _, record in trace.records(place + 1, place + 1 + _LOOK_AHEAD):

@@ -165,6 +165,19 @@ class Shadow:
         self.engine.gpa_map = self.engine.gpa_map.convert(gpa, size, private=private)
 
 
+def conversion(before: GpaMap, after: GpaMap) -> tuple[int, int, bool] | None:
+    """What one conversion changed: GPA and size in bytes, and whether it became private.
+
+    A range that already had the state is not part of it.
+    """
+    if before is after or before.edges == after.edges:
+        return None
+    changed = sorted(set(before.edges) ^ set(after.edges))
+    low = changed[0]
+    high = changed[-1] if len(changed) > 1 else 1 << 40
+    return low << 12, (high - low) << 12, not after.is_shared(low << 12)
+
+
 def _events_seen(output: Record | None) -> bool:
     """Whether KVM found an event: it answered RETRY instead of the next chunk."""
     if output is None or type(output.body) is not Step:

@@ -8,23 +8,27 @@ dense handful around the cursor, so a step costs a few records. A place too far
 from any saved state is not walked to at once: its moment is computed by a
 fresh engine, and says that the history before it is not known (`gpa_map` is
 None) until `catch_up`, which the owner calls in slices, has passed it.
+
+A trace may still be growing. What was read of a row that had not ended is
+forgotten by `grown`; everything else stays as it is, because records are only
+ever appended.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final
 
 from tdxdbg.abi.regs import KNOWN_ALL, NO_REGS, Regs
 from tdxdbg.decode.summary import RowSummary, summarise
 from tdxdbg.engine import BY_NAME, Engine, Generation, GpaMap, Reentry, Step, TdExit
 from tdxdbg.engine.generations import NEWEST
 from tdxdbg.engine.snapshot import load as load_checkpoint
+from tdxdbg.timeline.cache import CACHED_ROWS, cached
 from tdxdbg.timeline.marks import Marks
 from tdxdbg.timeline.moment import Moment, differences, registers_after
-from tdxdbg.timeline.rows import RowStep, output_of, read_row
-from tdxdbg.timeline.shadow import Shadow, ShadowState
+from tdxdbg.timeline.rows import RowStep, has_ended, output_of, read_row
+from tdxdbg.timeline.shadow import Shadow, ShadowState, conversion
 from tdxdbg.timeline.whatif import RowEnd, WhatIf, WhatIfRow, WhatIfState
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.records import KNOWN_ANSWER, Kind, Record, step_record
@@ -33,12 +37,8 @@ from tdxdbg.traces.records import KNOWN_ANSWER, Kind, Record, step_record
 REACH: Final = 20_000
 _SPARSE: Final = 4096
 _DENSE: Final = 32
-_CACHED_ROWS: Final = 512
 #: Steps of all cached rows together: a guest's number decides how many one row has.
 _CACHED_STEPS: Final = 8192
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 
 
 class Timeline:
@@ -66,6 +66,10 @@ class Timeline:
         self._whatif = WhatIf(Engine(self.td, self.generation))
         self._whatif_at = 0
         self._whatif_marks.put(0, self._whatif.save())
+        #: Cached rows that had no end when they were read, and the first such row
+        #: that the other generation was fed with.
+        self._open: set[int] = set()
+        self._whatif_open: int | None = None
 
     def __len__(self) -> int:
         return len(self.trace)
@@ -82,7 +86,13 @@ class Timeline:
 
     def _recorded_row(self, row: int) -> tuple[list[RowStep], bool]:
         """The steps, and whether the row has more of them."""
-        return _cached(self._steps, row, lambda: read_row(self.trace, row))
+        return cached(self._steps, row, lambda: self._read_row(row))
+
+    def _read_row(self, row: int) -> tuple[list[RowStep], bool]:
+        steps, more = read_row(self.trace, row)
+        if not more and not has_ended(steps):
+            self._open.add(row)
+        return steps, more
 
     def steps(self, row: int) -> int:
         """How many steps a row has; at least 1, so that every row can be shown."""
@@ -92,10 +102,12 @@ class Timeline:
 
     def summary(self, row: int) -> RowSummary:
         """What one line of the queue says, under this timeline's generation."""
-        return _cached(self._summaries, row, lambda: self._summarise(row))
+        return cached(self._summaries, row, lambda: self._summarise(row))
 
     def _summarise(self, row: int) -> RowSummary:
         records = [record for _, record in self.trace.row_records(row)]
+        if not records or records[-1].kind is not Kind.TD_ENTRY:
+            self._open.add(row)
         if self.what_if:
             records = self._what_if_records(row, records)
         return summarise(row, records, self.td)
@@ -112,6 +124,29 @@ class Timeline:
                 records.append(Record(Kind.ANSWER, row, first.vcpu, None, item.input, KNOWN_ANSWER))
             records.append(step_record(row, first.vcpu, item.step))
         return records
+
+    # --- a trace that grows -----------------------------------------------------------
+
+    def grown(self) -> frozenset[int]:
+        """Forget what was read of rows that had not ended; returns them.
+
+        To be called after `trace.refresh()` brought something, on each timeline
+        of the trace.
+        """
+        rows = frozenset(self._open)
+        self._open.clear()
+        for row in rows:
+            for cache in (self._steps, self._summaries, self._rows):
+                cache.pop(row, None)
+        first, self._whatif_open = self._whatif_open, None
+        if first is not None:
+            for row in [at for at in self._rows if at >= first]:
+                del self._rows[row]
+            for row in [at for at in self._summaries if at >= first]:
+                del self._summaries[row]
+            # No state is saved beyond a row without an end, so one before it is found.
+            self._whatif_at = -1
+        return rows
 
     # --- moments ----------------------------------------------------------------------
 
@@ -272,7 +307,7 @@ class Timeline:
             result = self._what_if_walk(row)
         self._rows[row] = result
         steps = sum(len(kept.steps) for kept, _ in self._rows.values())
-        while len(self._rows) > 1 and (len(self._rows) > _CACHED_ROWS or steps > _CACHED_STEPS):
+        while len(self._rows) > 1 and (len(self._rows) > CACHED_ROWS or steps > _CACHED_STEPS):
             steps -= len(self._rows.popitem(last=False)[1][0].steps)
         return result
 
@@ -280,10 +315,13 @@ class Timeline:
         while True:
             at = self._whatif_at
             weight = _weight(self._whatif.engine)
-            if self._whatif_marks.wanted(at, weight):
+            if self._whatif_open is None and self._whatif_marks.wanted(at, weight):
                 self._whatif_marks.put(at, self._whatif.save(), weight)
             before = self._whatif.engine.gpa_map
-            result = _fed(self._whatif, *read_row(self.trace, at))
+            steps, more = read_row(self.trace, at)
+            if self._whatif_open is None and not more and not has_ended(steps):
+                self._whatif_open = at
+            result = _fed(self._whatif, steps, more)
             self._whatif_at = at + 1
             if at == row:
                 return result, before
@@ -357,19 +395,6 @@ class Timeline:
         return self.trace.n_records - stop
 
 
-def conversion(before: GpaMap, after: GpaMap) -> tuple[int, int, bool] | None:
-    """What one conversion changed: GPA and size in bytes, and whether it became private.
-
-    A range that already had the state is not part of it.
-    """
-    if before is after or before.edges == after.edges:
-        return None
-    changed = sorted(set(before.edges) ^ set(after.edges))
-    low = changed[0]
-    high = changed[-1] if len(changed) > 1 else 1 << 40
-    return low << 12, (high - low) << 12, not after.is_shared(low << 12)
-
-
 def _fed(whatif: WhatIf, steps: list[RowStep], cut: bool) -> WhatIfRow:
     return whatif.feed_row(steps, cut=cut)
 
@@ -385,14 +410,3 @@ def _row_registers(steps: list[RowStep]) -> tuple[Regs, int]:
     if first is not None and type(first.body) is TdExit:
         return first.body.regs, first.known & KNOWN_ALL
     return NO_REGS, 0
-
-
-def _cached(cache: OrderedDict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:
-    found = cache.get(key)
-    if found is None:
-        found = cache[key] = make()
-        while len(cache) > _CACHED_ROWS:
-            cache.popitem(last=False)
-    else:
-        cache.move_to_end(key)
-    return found

@@ -23,7 +23,7 @@ from tdxdbg.engine.tdvmcall.map_gpa import CHUNK
 from tdxdbg.timeline.moment import known_fields
 from tdxdbg.timeline.rows import RowStep
 from tdxdbg.traces.records import KNOWN_ANSWER, KNOWN_VP_ENTER_RET
-from tdxdbg.vmm.policies import DEFAULT, Policy
+from tdxdbg.vmm.assumed import AssumedReply, assumed_reply
 
 #: A row that never ends is cut here: 2^51 bytes make a billion chunks.
 MAX_STEPS: Final = 2048
@@ -75,7 +75,7 @@ class WhatIfState(NamedTuple):
 class WhatIf:
     """Rows fed in order to an engine of another generation."""
 
-    def __init__(self, engine: Engine, policy: Policy = DEFAULT) -> None:
+    def __init__(self, engine: Engine, policy: AssumedReply = assumed_reply) -> None:
         self.engine = engine
         self.policy = policy
         self.diverged: set[int] = set()
@@ -161,7 +161,7 @@ class _RowRun:
         if step.run is None:
             return None
         self.assumed = True
-        reply = self.policy.reply(step.run)
+        reply = self.policy(step.run)
         if reply.stop:
             return None
         self.end = RowEnd.ENTERED

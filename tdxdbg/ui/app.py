@@ -1,4 +1,4 @@
-"""`tdxdbg replay`: the app owns the cursor; panes are shown the moment under it.
+"""The screen of a recording: the app owns the cursor; panes are shown the moment under it.
 
 One key is one call of `show`, which hands every pane the new moment before
 control returns to textual, so all of them change in one frame.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar, Final
@@ -28,8 +29,8 @@ from tdxdbg.traces import Trace
 from tdxdbg.ui.cursor import Cursor
 from tdxdbg.ui.dialogs import Dialog, Generations, about_lines, help_lines
 from tdxdbg.ui.export import offline_svg, write_svg
-from tdxdbg.ui.keys import KEYS
-from tdxdbg.ui.layout import HINTS, QUEUE, STATUS, View
+from tdxdbg.ui.keys import KEYS, Key
+from tdxdbg.ui.layout import HINTS, QUEUE, REPLAY, STATUS, Plan, View
 from tdxdbg.ui.lines import concat, own, word
 from tdxdbg.ui.matches import Matches
 from tdxdbg.ui.palette import Palette
@@ -51,18 +52,18 @@ _CATCH_UP: Final = 512
 _SCAN: Final = 16
 #: Slices of reading between two looks whether the history is known.
 _LOOK: Final = 20
-_NUMBERS: Final = tuple(PANES)
 
 
-def _bindings() -> list[BindingType]:
+def bindings(keys: tuple[Key, ...]) -> list[BindingType]:
+    """A key table as textual wants it."""
     return [
         Binding(name, key.action.format(key=name), id=f"{key.id}.{name}", show=False)
-        for key in KEYS
+        for key in keys
         for name in key.keys.split(",")
     ]
 
 
-class ReplayScreen(Screen[None], inherit_bindings=False):
+class PanesScreen(Screen[None], inherit_bindings=False):
     """The screen of the panes; its keys are all in the key table."""
 
 
@@ -79,7 +80,11 @@ class ReplayApp(App[int], inherit_bindings=False):
     ENABLE_COMMAND_PALETTE: ClassVar[bool] = False
     ALLOW_SELECT: ClassVar[bool] = False
     ESCAPE_TO_MINIMIZE: ClassVar[bool] = False
-    BINDINGS: ClassVar[list[BindingType]] = _bindings()
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
+    #: What a screen is made of: panes by name, where they stand, keys.
+    PANES: ClassVar[Mapping[str, type[MomentPane]]] = PANES
+    PLAN: ClassVar[Plan] = REPLAY
+    KEYS: ClassVar[tuple[Key, ...]] = KEYS
 
     def __init__(
         self,
@@ -109,23 +114,28 @@ class ReplayApp(App[int], inherit_bindings=False):
         self._count = ""
         self._count_from = View()
         self._count_timer: Timer | None = None
-        self.panes: dict[str, MomentPane] = {name: made(name) for name, made in PANES.items()}
+        self.panes: dict[str, MomentPane] = {name: made(name) for name, made in self.PANES.items()}
         self.status = StatusLine(STATUS, title or trace.name)
         self.hints = HintLine(HINTS)
-        self.desk = Desk(self.status, *self.panes.values(), self.hints)
+        self.bars = self.make_bars()
+        self.desk = Desk(*self.panes.values(), *self.bars, plan=self.PLAN)
         self.matches: Matches | None = None
         self.cursor = Cursor(self._timeline(generation or own_timeline.generation))
         self.cursor.to_row(at)
 
     # --- start and end ----------------------------------------------------------------
 
+    def make_bars(self) -> tuple[LinesWidget, ...]:
+        """The lines around the panes."""
+        return self.status, self.hints
+
     def get_default_screen(self) -> Screen[None]:
-        return ReplayScreen(id="_default")
+        return PanesScreen(id="_default")
 
     def compose(self) -> ComposeResult:
         self.register_theme(textual_theme(self.palette))
         self.theme = self.palette.name
-        for widget in (self.status, self.hints, *self.panes.values()):
+        for widget in (*self.bars, *self.panes.values()):
             widget.dress(self.palette, self.ascii_only)
         for pane in self.panes.values():
             pane.choose_tab = self.focus_pane
@@ -254,18 +264,19 @@ class ReplayApp(App[int], inherit_bindings=False):
             self.desk.change(self.desk.view.focused(name))
 
     def action_pane(self, direction: int) -> None:
-        at = _NUMBERS.index(self.desk.view.focus) + direction
-        self.focus_pane(_NUMBERS[at % len(_NUMBERS)])
+        names = tuple(self.panes)
+        at = names.index(self.desk.view.focus) + direction
+        self.focus_pane(names[at % len(names)])
 
     def action_zoom(self) -> None:
         view = self.desk.view
-        self.desk.change(View(view.focus, view.left, view.right, not view.zoomed))
+        self.desk.change(replace(view, zoomed=not view.zoomed))
 
     def action_digit(self, digit: int) -> None:
         if not self._count:
             self._count_from = self.desk.view
-            if 1 <= digit <= len(_NUMBERS):
-                self.focus_pane(_NUMBERS[digit - 1])
+            if 1 <= digit <= len(self.panes):
+                self.focus_pane(tuple(self.panes)[digit - 1])
         self._count = (self._count + str(digit))[:15]
         if self._count_timer is not None:
             self._count_timer.stop()
@@ -324,6 +335,14 @@ class ReplayApp(App[int], inherit_bindings=False):
             found = self._timelines[generation.name] = first.with_generation(generation)
         return found
 
+    def use_trace(self, trace: Trace) -> None:
+        """Another recording, from its first exit."""
+        self.trace = trace
+        timeline = Timeline(trace)
+        self._timelines = {timeline.generation.name: timeline}
+        self.cursor = Cursor(timeline)
+        self._use_timeline()
+
     def _use_timeline(self) -> None:
         for pane in self.panes.values():
             pane.attach(self.timeline)
@@ -356,7 +375,9 @@ class ReplayApp(App[int], inherit_bindings=False):
     # --- the rest ---------------------------------------------------------------------
 
     def action_help(self) -> None:
-        _ = self.push_screen(Dialog(own("help"), help_lines(), self.palette, self.ascii_only))
+        _ = self.push_screen(
+            Dialog(own("help"), help_lines(self.KEYS), self.palette, self.ascii_only)
+        )
 
     def action_about(self) -> None:
         lines = about_lines(self.timeline, self.size.width)

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from tdxdbg.decode.text import Safe
 from tdxdbg.engine import GENERATIONS
 from tdxdbg.timeline import Timeline
-from tdxdbg.ui.keys import KEYS
+from tdxdbg.ui.keys import KEYS, Key
 from tdxdbg.ui.lines import BLANK, Line, cut, line, own, pad, width_of, word, wrap
 from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.widgets.pane import Pane
@@ -131,16 +131,16 @@ def _nothing(index: int) -> None:
     """No one listens."""
 
 
-def help_lines() -> list[Line]:
+def help_lines(keys: tuple[Key, ...] = KEYS) -> list[Line]:
     """The key table and the glyphs."""
     lines: list[Line] = []
     group = ""
-    for at, key in enumerate(KEYS):
+    for at, key in enumerate(keys):
         if key.group != group:
             group = key.group
             lines += [*([BLANK] if lines else []), line(word(group, "title"))]
         if key.help:
-            second = KEYS[at + 1 : at + 2]
+            second = keys[at + 1 : at + 2]
             shown = " ".join([key.shown, *(item.shown for item in second if not item.help)])
             lines.append(line(word(f"  {shown:<14}", "focus"), word(key.help, "text")))
     lines += [BLANK, line((own("marks"), "title"))]

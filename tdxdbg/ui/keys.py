@@ -23,6 +23,7 @@ class Key(NamedTuple):
 
 
 MOVE: Final = "move"
+RUN: Final = "the running guest"
 PANES: Final = "panes"
 KERNEL: Final = "another kernel"
 OTHER: Final = "other"
@@ -76,9 +77,67 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("interrupt", "ctrl+c", "interrupt", "Ctrl-c", "quit with exit status 130", OTHER),
 )
 
-#: The bottom line: keys by id and a word for them, most useful first; what does
-#: not fit is left out.
-HINTS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
+#: What is otherwise in a live run, by id.
+_LIVE_INSTEAD: Final[tuple[Key, ...]] = (
+    Key(
+        "step",
+        "s,space",
+        "step(1)",
+        "s",
+        "run to the next exit, answer or TD entry; back, forward in the past",
+        RUN,
+    ),
+    Key("step_back", "S,backspace", "step(-1)", "S", "", RUN),
+    Key("last", "G,end", "end(1)", "G", "", MOVE),
+    Key("focus", "1,2,3,4,5,6,7,8", "digit({key})", "1..8", "focus that pane", PANES),
+    Key("digit", "0,9", "digit({key})", "0..9", "a count, for G", PANES),
+    Key(
+        "interrupt",
+        "ctrl+c",
+        "interrupt",
+        "Ctrl-c",
+        "stop a guest that runs; when none does, quit with status 130",
+        RUN,
+    ),
+)
+
+_LIVE_RUN: Final[tuple[Key, ...]] = (
+    Key("instruction", "i", "instruction(1)", "i", "one guest instruction forward, back", RUN),
+    Key("instruction_back", "I", "instruction(-1)", "I", "", RUN),
+    Key("continue", "c", "cont(1)", "c", "run on, back, to a breakpoint or the end", RUN),
+    Key("continue_back", "C", "cont(-1)", "C", "", RUN),
+    Key("edit", "e", "edit", "e", "edit userspace's answer to the exit that is held", RUN),
+    Key("undo", "u", "undo", "u", "back to the answer that the VMM proposed", RUN),
+    Key("inject", "r", "inject", "r", "raise an interrupt", RUN),
+    Key("breakpoint", "b", "breakpoint", "b", "set a breakpoint; list them", RUN),
+    Key("breakpoints", "B", "breakpoints", "B", "", RUN),
+    Key("watch", "w", "watch", "w", "watch memory; go back to its last write", RUN),
+    Key("last_write", "W", "last_write", "W", "", RUN),
+    Key("follow", "f", "follow", "f", "back to the present", RUN),
+    Key("fork", "F", "fork", "F", "go on from here in another world", RUN),
+    Key("worlds", "o", "worlds", "o", "the other worlds", RUN),
+    Key("restart", "R", "restart", "R", "start the guest again", RUN),
+    Key("memory", "at", "memory", "@", "show memory at an address or symbol", PANES),
+    Key("processor", "p", "processor", "p", "the next vCPU's instructions and registers", PANES),
+)
+
+
+def _live_keys() -> tuple[Key, ...]:
+    """The table of a live run: running comes first."""
+    instead = {key.id: key for key in _LIVE_INSTEAD}
+    keys = [instead.get(key.id, key) for key in KEYS]
+    keys += _LIVE_RUN
+    groups = (RUN, MOVE, PANES, KERNEL, OTHER)
+    return tuple(key for group in groups for key in keys if key.group == group)
+
+
+LIVE_KEYS: Final[tuple[Key, ...]] = _live_keys()
+
+#: Keys by id and a word for them.
+Hints = tuple[tuple[tuple[str, ...], str], ...]
+
+#: The bottom line, most useful first; what does not fit is left out.
+HINTS: Final[Hints] = (
     (("next_row", "previous_row"), "exit"),
     (("step", "step_back"), "step"),
     (("next_match", "previous_match"), "match"),
@@ -89,7 +148,42 @@ HINTS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("quit",), "quit"),
 )
 
-BY_ID: Final[dict[str, Key]] = {key.id: key for key in KEYS}
+_LOOK: Final[Hints] = (
+    (("next_row", "previous_row"), "exit"),
+    (("next_pane",), "pane"),
+    (("memory",), "memory"),
+    (("zoom",), "zoom"),
+    (("quit",), "quit"),
+)
+_STEP: Final = (("step", "step_back"), "step")
+_BREAK: Final = (("breakpoint",), "break")
+_HELP: Final = (("help",), "help")
+#: The same of a live run, by what the guest is doing.
+LIVE_HINTS: Final[dict[str, Hints]] = {
+    "held": (
+        (("step",), "answer"), (("edit",), "edit"), (("step_back",), "back"),
+        (("continue", "continue_back"), "run"), (("inject",), "interrupt"), _BREAK, _HELP, *_LOOK,
+    ),
+    "in_td": (
+        _STEP, (("continue", "continue_back"), "run"),
+        (("instruction", "instruction_back"), "instruction"), _BREAK, _HELP, *_LOOK,
+    ),
+    "running": ((("interrupt",), "stop"), _HELP, *_LOOK),
+    "past": (
+        _STEP, (("follow",), "present"), (("fork",), "fork"),
+        (("instruction", "instruction_back"), "instruction"), (("continue_back",), "run back"),
+        _HELP, *_LOOK,
+    ),
+    "ended": (
+        (("step_back",), "back"), (("continue_back",), "run back"), (("restart",), "again"),
+        (("worlds",), "worlds"), _HELP, *_LOOK,
+    ),
+    "died": (
+        _STEP, (("restart",), "again"), (("worlds",), "worlds"), _HELP, *_LOOK,
+    ),
+}  # fmt: skip
+
+BY_ID: Final[dict[str, Key]] = {key.id: key for key in (*KEYS, *LIVE_KEYS)}
 
 
 def hint(ids: tuple[str, ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tdxdbg.errors import TraceError
@@ -57,6 +57,14 @@ class Matches:
         stop = min(self.seen + rows, len(self.timeline))
         self._rows.extend(row for row in range(self.seen, stop) if self._test(row))
         self.seen = max(stop, self.seen)
+
+    def grown(self, rows: Iterable[int]) -> None:
+        """These rows had no end when they were counted: count them again."""
+        for row in rows:
+            self._known.pop(row, None)
+        self.seen = min([self.seen, *rows])
+        while self._rows and self._rows[-1] >= self.seen:
+            self._rows.pop()
 
     def search(self, start: int, direction: int) -> Iterator[int | None]:
         """The nearest match beyond `start`: yields None after each row looked at, then its row.

@@ -36,6 +36,10 @@ _EXTRA: Final[dict[str, tuple[str, str]]] = {
     "title": ("text", "bold"),
     "tab": ("dim", ""),
     "badge": ("text", "reverse bold"),
+    "ok_badge": ("ok", "reverse bold"),
+    "retry_badge": ("retry", "reverse bold"),
+    "unknown_badge": ("unknown", "reverse bold"),
+    "past_badge": ("mixed", "reverse bold"),
     "warning": ("error", "reverse bold"),
     "italic": ("why", "italic"),
 }

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from tdxdbg.decode.text import Safe
 from tdxdbg.timeline import Moment, Timeline
-from tdxdbg.ui.keys import HINTS, hint
+from tdxdbg.ui.keys import HINTS, Hints, hint
 from tdxdbg.ui.layout import shape_of
 from tdxdbg.ui.lines import BLANK, Line, Span, concat, cut, joined, line, own, width_of, word
 from tdxdbg.ui.matches import Matches
@@ -18,6 +18,7 @@ _KERNEL: Final = (own("kernel "), "dim")
 #: Below this width the word "kernel" is left out.
 _ROOMY: Final = 100
 _PROGRAM: Final = own("tdxdbg")
+_REPLAY: Final[Span] = (own(" REPLAY "), "badge")
 #: Cells of the recording's name.
 _SHORTEST: Final = 10
 _LONGEST: Final = 48
@@ -46,11 +47,18 @@ class StatusLine(LinesWidget):
         super().__init__(id)
         self._recording = word(name)[0]
         self._rest: tuple[Span, ...] = ()
+        #: What kind of screen this is, and what the guest does, in words.
+        self.badges: tuple[Span, ...] = (_REPLAY,)
+
+    def rename(self, name: str) -> None:
+        """Another recording."""
+        self._recording = word(name)[0]
+        self.refresh()
 
     def show(self, timeline: Timeline, moment: Moment | None, matches: Matches | None) -> None:
         """Say where this moment is."""
         groups: list[list[Span]] = [
-            [(own(" REPLAY "), "badge")],
+            *([badge] for badge in self.badges),
             [_ORIGINS[timeline.trace.meta.origin]],
         ]
         if moment is not None:
@@ -114,6 +122,13 @@ class HintLine(LinesWidget):
         super().__init__(id)
         self._message: Message | None = None
         self.with_filter = False
+        self._table: Hints = HINTS
+
+    def offer(self, table: Hints) -> None:
+        """Other keys are useful now."""
+        if table is not self._table:
+            self._table = table
+            self.refresh()
 
     def say(self, message: Message | None) -> None:
         """Show a message instead of the keys; None brings them back."""
@@ -141,7 +156,7 @@ class HintLine(LinesWidget):
         return line(*self._hints([(_ENLARGE[-1], "dim")] if small else []))
 
     def _hints(self, spans: list[Span]) -> list[Span]:
-        for ids, what in HINTS:
+        for ids, what in self._table:
             if what == "match" and not self.with_filter:
                 continue
             pair = [(_SPACE, "dim"), word(hint(ids), "focus"), word(f" {what} ", "dim")]

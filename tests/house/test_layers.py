@@ -13,7 +13,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Rooms that know no clock, chance, environment or thread.
-PURE = ("abi", "engine", "module", "decode", "filters", "analysis", "timeline", "vmm")
+PURE = (
+    "abi",
+    "engine",
+    "module",
+    "decode",
+    "filters",
+    "analysis",
+    "breakpoints",
+    "timeline",
+    "vmm",
+)
 
 #: Rooms that are named in the layers before they are built.
 LATER = ("session", "breakpoints", "backends", "module")

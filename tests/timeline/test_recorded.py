@@ -23,7 +23,7 @@ from tdxdbg.engine import (
     TdExit,
 )
 from tdxdbg.timeline import Timeline, timeline
-from tdxdbg.timeline.timeline import conversion
+from tdxdbg.timeline.shadow import conversion
 from tdxdbg.traces.records import KNOWN_ANSWER, KNOWN_HAS_EVENTS, Kind, Record
 from tests.timeline.journals import (
     DONE,

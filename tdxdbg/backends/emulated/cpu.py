@@ -20,7 +20,7 @@ from tdxdbg.abi.regs import RAX, RCX, RDI, RSI
 from tdxdbg.backends.emulated import context as ctx
 from tdxdbg.backends.emulated import vmcb
 from tdxdbg.backends.emulated.context import Context
-from tdxdbg.backends.emulated.memory import PAGE_SHIFT, Memory
+from tdxdbg.backends.emulated.memory import PAGE_SHIFT, PRIVATE, Memory
 from tdxdbg.backends.emulated.nested import TABLES_AT, NestedTable
 from tdxdbg.backends.emulated.paging import WRITE, translate
 from tdxdbg.backends.emulated.unicorn_lib import Unicorn
@@ -85,7 +85,7 @@ class Cpu:
         self._memory = memory
         self._nested = nested
         self._shared_mask = shared_mask
-        self._hidden = mmap.mmap(-1, _HIDDEN_SIZE)
+        self._hidden = mmap.mmap(-1, _HIDDEN_SIZE, flags=PRIVATE)
         self._export = (ctypes.c_uint8 * _HIDDEN_SIZE).from_buffer(self._hidden)
         unicorn.map(0, memory.address, memory.size)
         unicorn.map(TABLES_AT, nested.address, nested.size)

@@ -19,7 +19,7 @@ from tdxdbg.backends.emulated.handler import Handler
 from tdxdbg.backends.emulated.kvm_side import KvmSide
 from tdxdbg.backends.emulated.memory import RamImage
 from tdxdbg.backends.emulated.platform import Platform
-from tdxdbg.backends.emulated.space import peek
+from tdxdbg.backends.emulated.space import peek, poke
 from tdxdbg.backends.emulated.vcpu import (
     NO_CALL,
     Event,
@@ -30,6 +30,7 @@ from tdxdbg.backends.emulated.vcpu import (
     image_of,
     restore,
 )
+from tdxdbg.backends.emulated.view import GuestRegisters, registers_of
 from tdxdbg.backends.emulated.vmcb import StartState
 from tdxdbg.engine.gpa import GpaMap
 from tdxdbg.engine.state import TdExit
@@ -89,15 +90,23 @@ class Machine:
     # --- running ----------------------------------------------------------------------
 
     def vp_enter(self, vcpu: int, regs: Regs, *, halted: bool = False) -> TdExit | Pause:
-        """TDH.VP.ENTER of a vCPU that the host has, then run until some vCPU exits."""
+        """`enter`, then run until some vCPU exits."""
+        exit_ = self.enter(vcpu, regs, halted=halted)
+        if exit_ is None:
+            return self.resume()
+        # A refusal changes nothing, so a host that insists could go on for ever.
+        return Pause(Why.EXITS, vcpu) if self.exits > self.exit_budget else exit_
+
+    def enter(self, vcpu: int, regs: Regs, *, halted: bool = False) -> TdExit | None:
+        """TDH.VP.ENTER of a vCPU that the host has, without running it.
+
+        None: it is in the TD. `halted`: KVM keeps it until an interrupt comes.
+        """
         subject = self.vcpus[vcpu]
         if subject.call is not NO_CALL:
             self.kvm.finish(subject, regs, self.vcpus)
         entered = self.platform.module.vp_enter(vcpu, regs)
         if isinstance(entered, ModuleExit):
-            # A refusal changes nothing, so a host that insists could go on for ever.
-            if self.exits >= self.exit_budget:
-                return Pause(Why.EXITS, vcpu)
             return self._leave(subject, entered)
         subject.context.regs = entered.regs
         subject.where = Where.HALTED if halted and subject.apic.pending() < 0 else Where.TD
@@ -105,7 +114,7 @@ class Machine:
             exit_ = self.platform.deliver(subject, Event(20))
             if exit_ is not None:
                 return self._leave(subject, exit_)
-        return self.resume()
+        return None
 
     def resume(self) -> TdExit | Pause:
         """Go on after a Pause, with the vCPUs that are in the TD."""
@@ -270,11 +279,32 @@ class Machine:
         """Change guest memory; False where there is no RAM."""
         return self.platform.memory.write(gpa & ~self.platform.shared_mask, data)
 
+    def is_shared(self, gpa: int) -> bool:
+        """Whether KVM's memory attributes say that a page is shared."""
+        return self.kvm.gpa_map.is_shared(gpa & ~self.platform.shared_mask)
+
     def read_linear(self, vcpu: int, address: int, size: int) -> bytes | None:
         """What a vCPU has at a linear address; None: not mapped."""
         platform = self.platform
         context = self.vcpus[vcpu].context
         return peek(platform.memory, context, platform.shared_mask, address, size)
+
+    def write_linear(self, vcpu: int, address: int, data: bytes) -> bool:
+        """Change what a vCPU has at a linear address, all of `data` or nothing.
+
+        False: not mapped. Permissions do not count, for a debugger's own writes.
+        """
+        platform = self.platform
+        context = self.vcpus[vcpu].context
+        return poke(platform.memory, context, platform.shared_mask, address, data)
+
+    def where(self, vcpu: int) -> Where:
+        """Who has a vCPU."""
+        return self.vcpus[vcpu].where
+
+    def registers(self, vcpu: int) -> GuestRegisters:
+        """What the guest has in a vCPU, wherever that is."""
+        return registers_of(self.vcpus[vcpu].context)
 
     def set_registers(self, vcpu: int, regs: Regs, rip: int) -> None:
         """Change the general registers and RIP of a vCPU, wherever it is."""

@@ -32,6 +32,9 @@ GPA_LIMIT: Final = 1 << 39
 
 _ZEROES: Final = bytes(PAGE)
 
+#: Python's default is memory that a forked process writes for both.
+PRIVATE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+
 
 class Slot(NamedTuple):
     """A range of GPAs with RAM, in bytes, of whole pages."""
@@ -77,7 +80,7 @@ class Memory:
         self.size = sum(slot.size for slot in self.slots)
         _check(self.slots, self.size)
         try:
-            self.buffer = mmap.mmap(-1, self.size)
+            self.buffer = mmap.mmap(-1, self.size, flags=PRIVATE)
         except OSError as error:
             raise BackendError(f"no memory for {self.size} bytes of guest RAM: {error}") from error
         self._export = (ctypes.c_uint8 * self.size).from_buffer(self.buffer)

@@ -19,7 +19,7 @@ import mmap
 from collections.abc import Iterable
 from typing import Final
 
-from tdxdbg.backends.emulated.memory import GPA_LIMIT, PAGE, PAGE_SHIFT, Memory
+from tdxdbg.backends.emulated.memory import GPA_LIMIT, PAGE, PAGE_SHIFT, PRIVATE, Memory
 
 #: Physical address of the tables, above the largest RAM.
 TABLES_AT: Final = 0xE0_1000_0000
@@ -48,7 +48,7 @@ class NestedTable:
         self.code_pages: set[int] = set()
         pages = 1 + sum(_tables_for(slot.gpa, slot.size) for slot in memory.slots)
         self.size = (pages + 1 + 2 * WINDOWS) * PAGE
-        self._buffer = mmap.mmap(-1, self.size)
+        self._buffer = mmap.mmap(-1, self.size, flags=PRIVATE)
         self._export = (ctypes.c_uint8 * self.size).from_buffer(self._buffer)
         self.address = ctypes.addressof(self._export)
         self._words = memoryview(self._buffer).cast("Q")

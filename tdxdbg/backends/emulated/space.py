@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tdxdbg.abi import vmx
+from tdxdbg.abi.regs import U64
 from tdxdbg.backends.emulated import paging
 from tdxdbg.backends.emulated.context import CR3, CS, HF_CS64, HFLAGS, RIP, Context
 from tdxdbg.backends.emulated.decode import LONGEST
@@ -91,19 +92,39 @@ def peek(
 
     For looking, so permissions do not count.
     """
+    pieces = gpa_pieces(memory, context, shared_mask, address, size)
+    if pieces is None:
+        return None
+    found = [memory.read(gpa, step) for gpa, step in pieces]
+    return None if None in found else b"".join(piece for piece in found if piece is not None)
+
+
+def poke(memory: Memory, context: Context, shared_mask: int, address: int, data: bytes) -> bool:
+    """Change what the guest has at a linear address, all of it; False: not mapped."""
+    pieces = gpa_pieces(memory, context, shared_mask, address, len(data))
+    if pieces is None or any(memory.offset(gpa) < 0 for gpa, _ in pieces):
+        return False
+    done = 0
+    for gpa, step in pieces:
+        memory.write(gpa, data[done : done + step])
+        done += step
+    return True
+
+
+def gpa_pieces(
+    memory: Memory, context: Context, shared_mask: int, address: int, size: int
+) -> list[tuple[int, int]] | None:
+    """(GPA without the shared bit, size) of each page of linear memory; None: not mapped."""
     pieces = []
     while size > 0:
         step = min(size, PAGE - (address & (PAGE - 1)))
         found = translate(memory, context, shared_mask, address, 0)
         if found.table_gpa >= 0 or (found.fault >= 0 and not found.fault & paging.PRESENT):
             return None
-        piece = memory.read(found.gpa & ~shared_mask, step)
-        if piece is None:
-            return None
-        pieces.append(piece)
-        address += step
+        pieces.append((found.gpa & ~shared_mask, step))
+        address = address + step & U64
         size -= step
-    return b"".join(pieces)
+    return pieces
 
 
 class CodeReader:

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from tdxdbg.ui.layout import DECODE, GPA_MAP, QUEUE, REGISTERS, UAPI
+from tdxdbg.ui.layout import (
+    CODE,
+    CONSOLE,
+    DECODE,
+    GPA_MAP,
+    MEMORY,
+    QUEUE,
+    REGISTERS,
+    UAPI,
+)
 from tdxdbg.ui.panes.base import MomentPane
+from tdxdbg.ui.panes.code import CodePane
+from tdxdbg.ui.panes.console import ConsolePane
 from tdxdbg.ui.panes.decode import DecodePane
 from tdxdbg.ui.panes.gpa_map import GpaMapPane
+from tdxdbg.ui.panes.memory import MemoryPane
 from tdxdbg.ui.panes.queue import QueuePane
 from tdxdbg.ui.panes.registers import RegistersPane
 from tdxdbg.ui.panes.uapi import UapiPane
@@ -18,4 +30,12 @@ PANES: Final[dict[str, type[MomentPane]]] = {
     UAPI: UapiPane,
     REGISTERS: RegistersPane,
     GPA_MAP: GpaMapPane,
+}
+
+#: A live run has these too.
+LIVE_PANES: Final[dict[str, type[MomentPane]]] = {
+    **PANES,
+    CODE: CodePane,
+    MEMORY: MemoryPane,
+    CONSOLE: ConsolePane,
 }

@@ -27,6 +27,8 @@ class MomentPane(Pane):
         super().__init__(id)
         self.timeline: Timeline | None = None
         self.moment: Moment | None = None
+        #: What is said where there is no exit.
+        self.empty: tuple[Safe, ...] = (NOTHING, self.PURPOSE)
 
     def attach(self, timeline: Timeline) -> None:
         """Another recording, or the same one under another kernel."""
@@ -49,7 +51,7 @@ class MomentPane(Pane):
     def draw(self, moment: Moment | None) -> Drawn:
         """The lines, the foot, and the line to have in view."""
         if moment is None:
-            return self.explain(NOTHING, self.PURPOSE), (), None
+            return self.explain(*self.empty), (), None
         return self.draw_moment(moment)
 
     def draw_moment(self, moment: Moment) -> Drawn:

@@ -12,6 +12,7 @@ from tdxdbg.decode.tree import (
     STEP_KNOWN,
     Call,
     Node,
+    call_of,
     decode_answer,
     decode_exit,
     decode_step,
@@ -52,6 +53,7 @@ class DecodePane(MomentPane):
     """The TD exit, each exit to userspace with its answer, the TD entry."""
 
     TITLE: ClassVar[Safe] = own("2 decode")
+    SHORT: ClassVar[Safe] = own("2 decode")
     PURPOSE: ClassVar[Safe] = own("Here stands what the guest asked for and what KVM did, and why.")
 
     def __init__(self, id: str) -> None:
@@ -204,6 +206,12 @@ def _asks(step: Step, td: Td) -> Safe:
     summary = summarise(0, [_Seen(Kind.USERSPACE_EXIT, 0, None, step, STEP_KNOWN)], td)
     text = next(cell.text for cell in queue_line(summary) if cell.role is Role.ARGUMENTS)
     return unpadded(text)
+
+
+def asks_of(step: Step, td: Td) -> str:
+    """An exit to userspace and what it asks, in one line."""
+    root = decode_step(step, call_of(None, td=td))
+    return " ".join(text for text in (root.raw, _asks(step, td)) if text)
 
 
 def _role(step: Step) -> str:

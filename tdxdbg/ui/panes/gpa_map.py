@@ -71,6 +71,7 @@ class GpaMapPane(MomentPane):
     """A map with the range of the exit between brackets, and the same in words."""
 
     TITLE: ClassVar[Safe] = own("5 GPA map")
+    SHORT: ClassVar[Safe] = own("5 GPA")
     PURPOSE: ClassVar[Safe] = own("Here stands which guest pages are shared and which private.")
 
     def __init__(self, id: str) -> None:

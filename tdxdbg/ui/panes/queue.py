@@ -54,6 +54,7 @@ class QueuePane(MomentPane):
     """Rows of the trace; the row of the moment is marked and kept in view."""
 
     TITLE: ClassVar[Safe] = own("1 exits")
+    SHORT: ClassVar[Safe] = own("1 exits")
     PURPOSE: ClassVar[Safe] = own(
         "Open a recording with: tdxdbg replay FILE. The shipped ones: tdxdbg samples."
     )
@@ -66,10 +67,10 @@ class QueuePane(MomentPane):
         self.choose_row: Callable[[int], None] = _nothing
 
     def count(self) -> int:
-        return len(self.timeline) if self.timeline is not None else 0
+        return len(self.timeline or ()) or len(self.lines)
 
     def show(self, moment: Moment | None) -> None:
-        if moment is None or not self.count():
+        if moment is None or not self.timeline:
             super().show(moment)
             return
         old, self.moment = self.moment, moment
@@ -85,7 +86,7 @@ class QueuePane(MomentPane):
         self.set_foot(self._foot())
 
     def draw(self, moment: Moment | None) -> Drawn:
-        return self.explain(own("No exits in this recording."), self.PURPOSE), (), None
+        return self.explain(*self.empty), (), None
 
     def redraw_foot(self) -> None:
         """The count of matches has grown."""
@@ -109,7 +110,7 @@ class QueuePane(MomentPane):
 
     def line_at(self, index: int) -> Line:
         timeline = self.timeline
-        if timeline is None or not self.count():
+        if not timeline:
             return super().line_at(index)
         current = self.moment is not None and index == self.moment.row
         matched = self.matches is None or self.matches.matches(index)
@@ -156,6 +157,15 @@ class QueuePane(MomentPane):
 
     def attach(self, timeline: Timeline) -> None:
         super().attach(timeline)
+        self._measure_time(timeline)
+
+    def grown(self) -> None:
+        """The recording has more rows now, or more in its last ones."""
+        if self.timeline is not None:
+            self._measure_time(self.timeline)
+        self.redraw()
+
+    def _measure_time(self, timeline: Timeline) -> None:
         last = timeline.summary(len(timeline) - 1).time if len(timeline) else None
         self._time_width = 0 if last is None else len(time_text(last))
 

@@ -31,6 +31,7 @@ class RegistersPane(MomentPane):
     """RAX to R15: what KVM saw, and what the guest gets."""
 
     TITLE: ClassVar[Safe] = own("4 registers")
+    SHORT: ClassVar[Safe] = own("4 regs")
     PURPOSE: ClassVar[Safe] = own("Here stand the registers before and after a step.")
 
     def draw_moment(self, moment: Moment) -> Drawn:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Final
+
+from textual import events
 
 from tdxdbg.decode.text import Safe
 from tdxdbg.decode.tree import UapiRow, decode_answer, decode_run
@@ -25,6 +28,8 @@ from tdxdbg.ui.lines import (
     word,
     wrap,
 )
+from tdxdbg.ui.live.answer import AnswerForm
+from tdxdbg.ui.live.pending import pending_lines
 from tdxdbg.ui.panes.base import Drawn, MomentPane
 
 _COMPLETER: Final = own("complete_userspace_io")
@@ -46,9 +51,26 @@ class UapiPane(MomentPane):
     """Offset, field, value, meaning; which fields KVM wrote, and the pending completion."""
 
     TITLE: ClassVar[Safe] = own("3 uAPI kvm_run")
+    SHORT: ClassVar[Safe] = own("3 uAPI")
     PURPOSE: ClassVar[Safe] = own("Here stands what userspace finds in struct kvm_run.")
 
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        #: The answer that a live run waits for, and the row and step that it is to.
+        self.form: AnswerForm | None = None
+        self.form_at = (-1, -1)
+        #: Called when the typed answer is to be given, or was dropped.
+        self.give: Callable[[], None] = _nobody
+        self.dropped: Callable[[], None] = _nobody
+        #: The line that is typed in, counted from the end; 0: none.
+        self._typed_at = 0
+
     def draw_moment(self, moment: Moment) -> Drawn:
+        self._typed_at = 0
+        lines, foot, _ = self._drawn(moment)
+        return lines, foot, len(lines) - self._typed_at if self._typed_at else None
+
+    def _drawn(self, moment: Moment) -> Drawn:
         step = moment.shown
         if step is None:
             return self.explain(own("What KVM did with this was not recorded.")), (), None
@@ -159,6 +181,11 @@ class UapiPane(MomentPane):
         return self._with_meaning(head, own("pending"), "text")
 
     def _answer(self, moment: Moment, step: Step) -> list[Line]:
+        if self.form is not None and self.form_at == (moment.row, moment.step):
+            lines, at = pending_lines(self.form, moment, self.columns)
+            if self.form.typing:
+                self._typed_at = len(lines) - at
+            return lines
         if moment.answer is None and moment.step + 1 >= moment.steps:
             return [line((own("the row ends here: no answer"), "dim"))]
         lines = [line((own("userspace answers"), "title"))]
@@ -178,6 +205,43 @@ class UapiPane(MomentPane):
         if moment.assumed:
             lines.append(line((own("  assumed: this kernel asks what was not asked"), "unknown")))
         return lines
+
+    # --- typing an answer ---------------------------------------------------------------
+
+    def on_key(self, event: events.Key) -> None:
+        form = self.form
+        if form is None or not form.typing or event.key in _NOT_FOR_TYPING:
+            return
+        event.stop()
+        event.prevent_default()
+        if event.key == "escape":
+            self._drop()
+        elif event.key == "enter":
+            self.give()
+        elif event.key in _FIELDS:
+            form.move(_FIELDS[event.key])
+        else:
+            form.key(event.key, event.character)
+        self.show(self.moment)
+
+    def _drop(self) -> None:
+        if self.form is not None and self.form.typing:
+            self.form.cancel()
+            self.show(self.moment)
+            self.dropped()
+
+    def on_blur(self) -> None:
+        self._drop()
+        super().on_blur()
+
+
+#: Keys that do the same wherever they are pressed.
+_NOT_FOR_TYPING: Final = frozenset({"ctrl+c", "ctrl+q", "ctrl+z"})
+_FIELDS: Final = {"tab": 1, "down": 1, "shift+tab": -1, "up": -1}
+
+
+def _nobody() -> None:
+    """No one listens."""
 
 
 #: exit_reason, flags and the first field of the member are written in full.

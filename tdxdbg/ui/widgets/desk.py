@@ -6,8 +6,8 @@ from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
 
-from tdxdbg.ui.layout import Arrangement, View, arrange
-from tdxdbg.ui.widgets.frame import Tab
+from tdxdbg.ui.layout import REPLAY, Arrangement, Plan, View, arrange
+from tdxdbg.ui.widgets.frame import Tab, top_width
 from tdxdbg.ui.widgets.pane import Pane
 
 
@@ -38,8 +38,9 @@ class Desk(Widget):
 
     DEFAULT_CSS = "Desk { width: 1fr; height: 1fr; }"
 
-    def __init__(self, *children: Widget) -> None:
+    def __init__(self, *children: Widget, plan: Plan = REPLAY) -> None:
         super().__init__(*children, id="desk")
+        self.plan = plan
         self.view = View()
         self._table = _ByTable()
         self._arranged: tuple[Size, View, Arrangement] | None = None
@@ -53,17 +54,24 @@ class Desk(Widget):
         known = self._arranged
         if known is not None and known[:2] == (size, self.view):
             return known[2]
-        result = arrange(size.width, size.height, self.view)
+        result = arrange(size.width, size.height, self.view, self.plan)
         self._arranged = size, self.view, result
         for pane in self.query_children(Pane):
             names = result.tabs.get(pane.id or "", (pane.id or "",))
-            tabs = tuple(
-                Tab(name, self.get_child_by_id(name, Pane).TITLE, name == pane.id) for name in names
-            )
+            place = result.places.get(pane.id or "")
+            tabs = self._tabs(names, pane.id or "", place.width if place is not None else 0)
             if tabs != pane.tabs:
                 pane.tabs = tabs
                 pane.refresh()
         return result
+
+    def _tabs(self, names: tuple[str, ...], front: str, width: int) -> tuple[Tab, ...]:
+        """The titles of the panes of a place, shorter where the long ones do not fit."""
+        panes = [self.get_child_by_id(name, Pane) for name in names]
+        long = tuple(Tab(pane.id or "", pane.TITLE, pane.id == front) for pane in panes)
+        if len(panes) == 1 or top_width(long) <= width:
+            return long
+        return tuple(Tab(pane.id or "", pane.SHORT, pane.id == front) for pane in panes)
 
     @property
     def arrangement(self) -> Arrangement:

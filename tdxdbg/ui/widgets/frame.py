@@ -75,6 +75,11 @@ class Frame(NamedTuple):
         return Line(((bar, role), *inner, (blanks(fill), "text"), end), current)
 
 
+def top_width(tabs: tuple[Tab, ...]) -> int:
+    """Cells that the upper edge takes with these titles in full."""
+    return sum(len(tab.title) for tab in tabs) + len(_BETWEEN) * (len(tabs) - 1) + 5
+
+
 def thumb_rows(top: int, rows: int, total: int) -> range:
     """Which of `rows` visible rows the thumb takes, when `total` lines start at `top`."""
     if total <= rows or rows <= 0:

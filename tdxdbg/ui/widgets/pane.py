@@ -25,6 +25,8 @@ class Pane(LinesWidget, can_focus=True):
     """
 
     TITLE: ClassVar[Safe] = own("")
+    #: The title where panes share one place and there is little room.
+    SHORT: ClassVar[Safe] = own("")
 
     def __init__(self, id: str) -> None:
         super().__init__(id)

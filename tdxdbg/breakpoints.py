@@ -1,0 +1,179 @@
+"""Breakpoints: conditions over exits, instruction addresses, and writes to memory.
+
+A condition is a display filter over one *step*: the TD exit, and what this
+step of its row did. It stops where it holds, at each exit to userspace, and at
+other steps only where it did not hold a step before: `leaf == MapGPA` stops at
+every chunk, `status == RETRY` at the TD entry that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from tdxdbg.decode.summary import RowSummary, summarise
+from tdxdbg.engine import Outcome, Step, Td, TdExit
+from tdxdbg.engine.recorded import DERIVED_SHIFT
+from tdxdbg.engine.recorded import Kind as RecordKind
+from tdxdbg.filters import Filter, compile_filter
+
+#: Everything of it is known: the run made it.
+COMPLETE: Final = (1 << DERIVED_SHIFT) - 1
+#: More than a person keeps; a list from elsewhere is bounded by it.
+MOST: Final = 256
+
+
+class Kind(Enum):
+    """What a breakpoint looks at."""
+
+    EXIT = "exit"
+    CODE = "code"
+    WRITE = "write"
+
+
+@dataclass(frozen=True, slots=True)
+class Breakpoint:
+    """`text` is what a person typed.
+
+    `address` is linear (CODE) or a GPA without the shared bit (WRITE), `size`
+    in bytes; `hits` counts the stops.
+    """
+
+    number: int
+    kind: Kind
+    text: str
+    address: int = 0
+    size: int = 0
+    enabled: bool = True
+    hits: int = 0
+
+
+class Breakpoints:
+    """The list of them; numbers are not used twice."""
+
+    def __init__(self) -> None:
+        self._all: dict[int, Breakpoint] = {}
+        self._conditions: dict[int, Filter] = {}
+        self._held: dict[int, tuple[int, bool]] = {}
+        self._next = 1
+
+    def __iter__(self) -> Iterator[Breakpoint]:
+        return iter(self._all.values())
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def get(self, number: int) -> Breakpoint | None:
+        return self._all.get(number)
+
+    # --- changing the list ------------------------------------------------------------
+
+    def add_exit(self, condition: str) -> Breakpoint:
+        """Stop at steps where a display filter holds; raises FilterError."""
+        compiled = compile_filter(condition)
+        found = self._add(Breakpoint(self._next, Kind.EXIT, condition))
+        self._conditions[found.number] = compiled
+        return found
+
+    def add_code(self, address: int, text: str = "") -> Breakpoint:
+        """Stop before the instruction at a linear address."""
+        return self._add(Breakpoint(self._next, Kind.CODE, text or f"{address:#x}", address))
+
+    def add_write(self, gpa: int, size: int, text: str = "") -> Breakpoint:
+        """Stop before a write to `size` bytes at a GPA."""
+        text = text or f"{gpa:#x}..{gpa + size - 1:#x}"
+        return self._add(Breakpoint(self._next, Kind.WRITE, text, gpa, size))
+
+    def _add(self, breakpoint_: Breakpoint) -> Breakpoint:
+        if len(self._all) >= MOST:
+            raise ValueError(f"there are {MOST} breakpoints: delete one first")
+        self._all[breakpoint_.number] = breakpoint_
+        self._next += 1
+        return breakpoint_
+
+    def remove(self, number: int) -> None:
+        """Forget one; KeyError if there is none of this number."""
+        del self._all[number]
+        self._conditions.pop(number, None)
+        self._held.pop(number, None)
+
+    def enable(self, number: int, *, enabled: bool) -> None:
+        """Switch one on or off; KeyError if there is none of this number."""
+        self._all[number] = replace(self._all[number], enabled=enabled)
+
+    def count_hit(self, number: int) -> None:
+        """It stopped the run once more."""
+        self._all[number] = replace(self._all[number], hits=self._all[number].hits + 1)
+
+    # --- what to stop for -------------------------------------------------------------
+
+    def _enabled(self, kind: Kind) -> list[Breakpoint]:
+        return [each for each in self._all.values() if each.enabled and each.kind is kind]
+
+    @property
+    def looks_at_steps(self) -> bool:
+        """Whether any condition has to be asked at each step."""
+        return any(self._all[number].enabled for number in self._conditions)
+
+    @property
+    def code(self) -> frozenset[int]:
+        """Linear addresses of instructions to stop before."""
+        return frozenset(each.address for each in self._enabled(Kind.CODE))
+
+    @property
+    def writes(self) -> tuple[tuple[int, int], ...]:
+        """(GPA, size in bytes) to stop before writes to."""
+        return tuple((each.address, each.size) for each in self._enabled(Kind.WRITE))
+
+    def at_code(self, address: int) -> list[int]:
+        """The numbers of those at this address."""
+        return [each.number for each in self._enabled(Kind.CODE) if each.address == address]
+
+    def at_write(self, gpa: int, size: int = 1) -> list[int]:
+        """The numbers of those that a write to these bytes touches."""
+        return [
+            each.number
+            for each in self._enabled(Kind.WRITE)
+            if gpa < each.address + each.size and each.address < gpa + size
+        ]
+
+    def at_step(self, summary: RowSummary, *, userspace: bool) -> list[int]:
+        """The numbers of the conditions that stop at this step.
+
+        `summary` is of this step alone (`step_summary`); `userspace`: it is an
+        exit to userspace. To be asked at each step, in order.
+        """
+        found = []
+        for number, condition in self._conditions.items():
+            if not self._all[number].enabled:
+                continue
+            holds = condition.matches(summary)
+            held = self._held.get(number) == (summary.index, True)
+            self._held[number] = summary.index, holds
+            if holds and (userspace or not held):
+                found.append(number)
+        return found
+
+    def forget_steps(self) -> None:
+        """The next step is not the one after the last: the run was somewhere else."""
+        self._held.clear()
+
+
+def step_summary(row: int, vcpu: int, td_exit: TdExit, step: Step, td: Td, time: int) -> RowSummary:
+    """The summary of one step alone: the TD exit of its row, and what the step did."""
+    entered = step.outcome is Outcome.REENTER_TD
+    kind = RecordKind.TD_ENTRY if entered else RecordKind.USERSPACE_EXIT
+    first = _Record(RecordKind.TD_EXIT, vcpu, time, td_exit, COMPLETE)
+    return summarise(row, [first, _Record(kind, vcpu, time, step, COMPLETE)], td)
+
+
+class _Record(NamedTuple):
+    """A record as a summary reads it."""
+
+    kind: int
+    vcpu: int
+    time: int | None
+    body: Any
+    known: int

@@ -1,0 +1,179 @@
+"""The screen's end of a session: requests go out, answers come in, nothing waits.
+
+Only this module knows how `tdxdbg.session` is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+
+class State(Protocol):
+    """What a session says of its run; text in it is untrusted."""
+
+    @property
+    def world(self) -> str: ...
+    @property
+    def where(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def row(self) -> int: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def instructions(self) -> int: ...
+    @property
+    def since_step(self) -> int: ...
+    @property
+    def vcpu(self) -> int: ...
+    @property
+    def vcpus(self) -> int: ...
+    @property
+    def rip(self) -> int: ...
+    @property
+    def answer(self) -> Mapping[str, Any]: ...
+    @property
+    def proposed(self) -> Mapping[str, Any]: ...
+    @property
+    def convert(self) -> Sequence[tuple[int, int, bool]]: ...
+    @property
+    def stop(self) -> str: ...
+
+
+class Event(Protocol):
+    """`kind`: done, failed, progress, died."""
+
+    @property
+    def request(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def value(self) -> Any: ...
+
+
+class Session(Protocol):
+    """The half of a session that does not block."""
+
+    @property
+    def state(self) -> State: ...
+    @property
+    def trace_path(self) -> str: ...
+    def send(self, command: str, **arguments: Any) -> int: ...
+    def fileno(self) -> int: ...
+    def poll(self) -> Iterable[Event]: ...
+    def close(self) -> None: ...
+
+
+class _Waiting(NamedTuple):
+    then: Callable[[Any], object]
+    failed: Callable[[str], object]
+
+
+class Link:
+    """`then` gets a command's result, `failed` one line why there is none; later, from `pump`."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.state = session.state
+        #: Why the worker is gone; empty while it lives.
+        self.died = ""
+        self.closed = False
+        #: The command that runs the guest now, 0: none.
+        self.running = 0
+        self._waiting: dict[int, _Waiting] = {}
+
+    @property
+    def alive(self) -> bool:
+        return not self.died and not self.closed
+
+    def fileno(self) -> int:
+        return self.session.fileno()
+
+    def ask(
+        self,
+        command: str,
+        then: Callable[[Any], object] | None = None,
+        failed: Callable[[str], object] | None = None,
+        **arguments: Any,
+    ) -> int:
+        """Send a command; the number of the request, 0 when nobody is there."""
+        if not self.alive:
+            return 0
+        number = self.session.send(command, **arguments)
+        self._waiting[number] = _Waiting(then or _ignored, failed or _ignored)
+        return number
+
+    def run(
+        self,
+        command: str,
+        then: Callable[[State], object],
+        failed: Callable[[str], object],
+        **arguments: Any,
+    ) -> None:
+        """A command that lets the guest run."""
+
+        def done(state: State) -> None:
+            self.running = 0
+            self.state = state
+            then(state)
+
+        def refused(text: str) -> None:
+            self.running = 0
+            failed(text)
+
+        self.running = self.ask(command, done, refused, **arguments)
+
+    def interrupt(self) -> None:
+        """Stop what runs; its command then comes back."""
+        if self.running and self.alive:
+            self.session.send("interrupt")
+
+    def pump(self) -> bool:
+        """Hand out what has arrived; False when there is nothing more to come."""
+        if self.closed:
+            return False
+        for event in self.session.poll():
+            if self._is_closed():
+                return False
+            self._take(event)
+        return self.alive
+
+    def _is_closed(self) -> bool:
+        """What handles an answer may close the link."""
+        return self.closed
+
+    def _take(self, event: Event) -> None:
+        if event.kind == "progress":
+            self.state = event.value
+            return
+        if event.kind == "died":
+            self.died = str(event.value) or "it said nothing"
+            self.running = 0
+            waiting, self._waiting = self._waiting, {}
+            for item in waiting.values():
+                item.failed(self.died)
+            return
+        waiting_one = self._waiting.pop(event.request, None)
+        if waiting_one is None:
+            return
+        if event.kind == "done":
+            waiting_one.then(event.value)
+        else:
+            waiting_one.failed(str(event.value))
+
+    def close(self) -> None:
+        """End the session; answers that are still to come are dropped."""
+        if not self.closed:
+            self.closed = True
+            self._waiting.clear()
+            self.session.close()
+
+
+def _ignored(value: object) -> None:
+    """No one wants to know."""

@@ -1,0 +1,169 @@
+"""What the panes of a live run ask a session for: registers, code, memory, the console.
+
+Each answer is shown as it comes; one that belongs to a place that is not
+looked at any more is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from tdxdbg.ui.lines import own
+from tdxdbg.ui.live.link import Link
+from tdxdbg.ui.live.serial import SerialText
+from tdxdbg.ui.live.sight import CodeLine, Sight
+from tdxdbg.ui.panes.code import CodePane
+from tdxdbg.ui.panes.console import ConsolePane
+from tdxdbg.ui.panes.memory import PAGE, Ask, MemoryPane
+
+#: Bytes of code that are read before and after RIP.
+_BEFORE: Final = 128
+_AFTER: Final = 512
+
+#: Makes lines out of code: where it begins, its bytes, RIP.
+Lister = Callable[[int, bytes, Mapping[str, int]], tuple[CodeLine, ...]]
+#: An address as symbol and offset; "" where there is none.
+Namer = Callable[[int], str]
+
+
+class Looking:
+    """Asks for what is seen at one place, for three panes."""
+
+    def __init__(
+        self,
+        code: CodePane,
+        memory: MemoryPane,
+        console: ConsolePane,
+        lister: Lister,
+        namer: Namer,
+    ) -> None:
+        self._code = code
+        self._memory = memory
+        self._console = console
+        self._lister = lister
+        self._namer = namer
+        self._place = 0
+        self._link: Link | None = None
+        self._asked: set[Ask] = set()
+        #: The vCPU that is looked at; None: the one that stopped.
+        self.vcpu: int | None = None
+        self.registers: Mapping[str, int] = {}
+        #: Called when something came in.
+        self.news: Callable[[], None] = _nobody
+        memory.ask = self.ask_memory
+
+    # --- a place ------------------------------------------------------------------------
+
+    def look(self, link: Link, *, past: bool) -> None:
+        """Ask for everything at the place where this session stands now."""
+        self._place += 1
+        self._link = link
+        self._asked.clear()
+        self._memory.stopped()
+        place, state = self._place, link.state
+        vcpu = self.vcpu if self.vcpu is not None and self.vcpu < state.vcpus else state.vcpu
+
+        def registers(found: Mapping[str, int]) -> None:
+            if place == self._place:
+                self.registers = found
+                self._ask_code(link, place, vcpu, found)
+
+        link.ask("registers", registers, vcpu=vcpu)
+        self.ask_memory()
+        if past:
+            link.ask("console", self._past_console(place), since=0, size=0)
+        else:
+            self._console.limit(None)
+
+    def leave(self, why: str) -> None:
+        """No session stands at the place that is shown: `why` is reading, gone or running."""
+        self._place += 1
+        self._link = None
+        self._asked.clear()
+        self._code.look(self._code.sight, _NOTES[why])
+
+    def ask_console(self, link: Link, text: SerialText) -> None:
+        """What the guest of the present wrote since the last time."""
+
+        def more(found: tuple[int, bytes]) -> None:
+            total, data = found
+            if data and total > text.total:
+                # Where output was left out, it is said.
+                text.feed(data[-(total - text.total) :])
+                if text is self._console.text:
+                    self._console.update_text()
+
+        link.ask("console", more, since=text.total)
+
+    def _past_console(self, place: int) -> Callable[[tuple[int, bytes]], None]:
+        def found(answer: tuple[int, bytes]) -> None:
+            if place == self._place:
+                self._console.limit(answer[0])
+
+        return found
+
+    # --- code ---------------------------------------------------------------------------
+
+    def _ask_code(self, link: Link, place: int, vcpu: int, registers: Mapping[str, int]) -> None:
+        rip = registers.get("rip", 0)
+        start = max(rip - _BEFORE, 0)
+
+        def whole(data: bytes | None) -> None:
+            if place != self._place:
+                return
+            if data is not None and len(data) > rip - start:
+                self._show_code(start, data, vcpu, registers)
+            else:
+                # What is before or after may not be mapped: the page of RIP alone.
+                left = PAGE - rip % PAGE
+                link.ask("read_memory", alone, address=rip, size=min(left, _AFTER), vcpu=vcpu)
+
+        def alone(data: bytes | None) -> None:
+            if place == self._place:
+                self._show_code(rip, data or b"", vcpu, registers)
+
+        link.ask("read_memory", whole, address=start, size=rip - start + _AFTER, vcpu=vcpu)
+
+    def _show_code(self, start: int, data: bytes, vcpu: int, registers: Mapping[str, int]) -> None:
+        assert self._link is not None
+        state = self._link.state
+        lines = self._lister(start, data, registers) if data else ()
+        place = state.steps, state.instructions
+        where = self._namer(registers.get("rip", 0))
+        self._code.look(Sight(place, vcpu, state.vcpus, registers, lines, where), own(" "))
+        self.news()
+
+    # --- memory -------------------------------------------------------------------------
+
+    def ask_memory(self) -> None:
+        """Ask for what the memory pane shows and does not know."""
+        link, place = self._link, self._place
+        if link is None:
+            return
+        for ask in self._memory.wanted():
+            if ask in self._asked:
+                continue
+            self._asked.add(ask)
+            arguments: dict[str, Any] = {"address": ask.address, "size": ask.size}
+            if ask.linear:
+                arguments["vcpu"] = self.vcpu if self.vcpu is not None else link.state.vcpu
+            link.ask("read_memory", self._memory_at(place, ask), **arguments)
+
+    def _memory_at(self, place: int, ask: Ask) -> Callable[[bytes | None], None]:
+        def found(data: bytes | None) -> None:
+            if place == self._place:
+                self._memory.give(ask, data)
+
+        return found
+
+
+_NOTES: Final = {
+    "reading": own("reading the past…"),
+    "gone": own("the worker is gone"),
+    "running": own("the guest runs"),
+}
+
+
+def _nobody() -> None:
+    """No one listens."""

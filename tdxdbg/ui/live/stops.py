@@ -1,0 +1,129 @@
+"""The list of breakpoints and watches, as a dialog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final, Protocol
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+
+from tdxdbg.decode.text import Safe
+from tdxdbg.ui.dialogs import DialogPane
+from tdxdbg.ui.lines import BLANK, Line, cut, line, own, pad, wrap
+from tdxdbg.ui.lines import word as span
+from tdxdbg.ui.palette import Palette
+
+_WIDEST: Final = 76
+_ON: Final = own(" ● ")
+_OFF: Final = own(" ◇ ")
+_TEXT: Final = 44
+_NONE: Final = own("There are none. a sets one: on an exit, an instruction, or a write to memory.")
+_FOOT: Final = ((own("a add  Space on/off  d delete  Esc"), "dim"),)
+_KINDS: Final[dict[str, Safe]] = {
+    "exit": own("exit "),
+    "code": own("code "),
+    "write": own("write"),
+}
+
+
+class Breakpoint(Protocol):
+    """As `tdxdbg.breakpoints.Breakpoint`."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def kind(self) -> Any: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def enabled(self) -> bool: ...
+    @property
+    def hits(self) -> int: ...
+
+
+class StopList(ModalScreen[str | None], inherit_bindings=False):
+    """Changes are asked for at once; `update` shows what came of it. "add" wants a new one."""
+
+    AUTO_FOCUS: ClassVar[str | None] = "DialogPane"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,B,enter,ctrl+c", "close"),
+        Binding("ctrl+q", "app.interrupt"),
+        Binding("a,b", "add"),
+        Binding("j,down", "move(1)"),
+        Binding("k,up", "move(-1)"),
+        Binding("space,e", "switch"),
+        Binding("d,delete", "delete"),
+    ]
+
+    def __init__(
+        self,
+        stops: Sequence[Breakpoint],
+        change: Callable[[str, Breakpoint], object],
+        palette: Palette,
+        ascii_only: bool,
+    ) -> None:
+        """`change` is called with switch or remove, and one of them."""
+        super().__init__()
+        self._stops = stops
+        self._change = change
+        self._at = 0
+        self._pane = DialogPane("stops")
+        self._pane.tabs = (self._pane.tabs[0]._replace(title=own("breakpoints")),)
+        self._pane.dress(palette, ascii_only)
+        self._pane.choose_line = self._clicked
+
+    def compose(self) -> ComposeResult:
+        self._pane.styles.width = min(_WIDEST + 2, self.app.size.width)
+        self._pane.styles.height = min(max(len(self._stops), 4) + 4, self.app.size.height)
+        self._draw()
+        yield self._pane
+
+    def update(self, stops: Sequence[Breakpoint]) -> None:
+        """The list is another one."""
+        self._stops = stops
+        self._at = min(self._at, max(len(stops) - 1, 0))
+        self._draw()
+
+    def _draw(self) -> None:
+        lines = [self._line(number, item) for number, item in enumerate(self._stops)]
+        if not lines:
+            lines = [BLANK, *(line((piece, "dim")) for piece in wrap(_NONE, _WIDEST))]
+        self._pane.set_lines(lines, _FOOT, self._at)
+
+    def _line(self, number: int, item: Breakpoint) -> Line:
+        kind = _KINDS.get(item.kind.value, own("?    "))
+        hits = f"  {item.hits:,} hit{'s' * (item.hits != 1)}"
+        return line(
+            (_ON if item.enabled else _OFF, "error" if item.enabled else "dim"),
+            span(f"{item.number:>3} ", "dim"),
+            (kind, "name"),
+            (own("  "), "dim"),
+            (pad(cut(span(item.text)[0], _TEXT), _TEXT), "value" if item.enabled else "dim"),
+            span(hits, "text"),
+            current=number == self._at,
+        )
+
+    def action_move(self, by: int) -> None:
+        self._at = min(max(self._at + by, 0), max(len(self._stops) - 1, 0))
+        self._draw()
+
+    def action_switch(self) -> None:
+        if self._stops:
+            self._change("switch", self._stops[self._at])
+
+    def action_delete(self) -> None:
+        if self._stops:
+            self._change("remove", self._stops[self._at])
+
+    def action_add(self) -> None:
+        _ = self.dismiss("add")
+
+    def action_close(self) -> None:
+        _ = self.dismiss(None)
+
+    def _clicked(self, index: int) -> None:
+        if index < len(self._stops):
+            self._at = index
+            self.action_switch()

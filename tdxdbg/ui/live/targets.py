@@ -1,0 +1,138 @@
+"""What a person types to name a place: an address, a symbol, a register, a condition."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple, Protocol
+
+_TOP: Final = 1 << 64
+_SUM: Final = re.compile(r"\s*([^\s+-]+)\s*(?:([+-])\s*(\S+))?\s*")
+_NUMBER: Final = re.compile(r"(0[xX])?[0-9a-fA-F]+")
+#: The longest range that can be watched, in bytes.
+LONGEST_WATCH: Final = 4096
+_WATCH: Final = "watch"
+_AT: Final = "at"
+_GPA: Final = "gpa"
+
+
+class TargetError(ValueError):
+    """Why a text names no place: one line, with the nearest name."""
+
+
+class Symbols(Protocol):
+    """The names in a guest's image."""
+
+    def find(self, name: str) -> int | None:
+        """The address of a symbol."""
+        ...
+
+    def names(self) -> Iterable[str]:
+        """All of them."""
+        ...
+
+
+class NoSymbols:
+    """A flat image."""
+
+    def find(self, name: str) -> int | None:
+        return None
+
+    def names(self) -> Iterable[str]:
+        return ()
+
+
+class Address(NamedTuple):
+    """`linear`: through the vCPU's page tables, else a GPA. `text` is what was typed."""
+
+    value: int
+    linear: bool
+    text: str
+
+
+class Stop(NamedTuple):
+    """Where to stop: `kind` is condition, code or write; `size` in bytes of a write."""
+
+    kind: str
+    text: str
+    address: Address | None = None
+    size: int = 0
+
+
+class Names(NamedTuple):
+    """What names can stand for."""
+
+    symbols: Symbols
+    registers: Mapping[str, int]
+
+
+def parse_address(text: str, names: Names) -> Address:
+    """`0x1000`, `main+8`, `rsp-16`, and `gpa 0x1000`; raises TargetError."""
+    linear = True
+    rest = text.strip()
+    if rest.lower().startswith((f"{_GPA} ", f"{_GPA}:")):
+        linear, rest = False, rest[len(_GPA) + 1 :]
+    match = _SUM.fullmatch(rest)
+    if match is None:
+        raise TargetError("an address: 0x1000, a symbol, a register, with + or - a number")
+    value = _value(match[1], names)
+    if match[2]:
+        value += _number(match[3]) * (1 if match[2] == "+" else -1)
+    if not 0 <= value < _TOP:
+        raise TargetError("the address is not in 64 bits")
+    return Address(value, linear, " ".join(text.split()))
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise TargetError(f"{text!r} is not a number") from None
+
+
+def _value(text: str, names: Names) -> int:
+    found = names.symbols.find(text)
+    if found is not None:
+        return found
+    if text.lower() in names.registers:
+        return names.registers[text.lower()]
+    if _NUMBER.fullmatch(text):
+        # Addresses are written in hex everywhere on the screen.
+        return int(text, 16)
+    known = [*names.symbols.names(), *names.registers]
+    near = difflib.get_close_matches(text, known, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise TargetError(f"no symbol or register {text!r}{hint}")
+
+
+def parse_stop(text: str, names: Names) -> Stop:
+    """A breakpoint as it is typed; raises TargetError, and FilterError for a condition.
+
+    `watch ADDRESS [BYTES]`, `at ADDRESS`, a symbol, a number, or a condition
+    in the language of the display filter.
+    """
+    from tdxdbg.filters import compile_filter
+
+    first, _, rest = text.strip().partition(" ")
+    if first == _WATCH:
+        return _watch(rest, names)
+    if first == _AT:
+        return Stop("code", rest.strip(), parse_address(rest, names))
+    if names.symbols.find(re.split(r"[+-]", first)[0]) is not None or _NUMBER.fullmatch(first):
+        return Stop("code", text.strip(), parse_address(text, names))
+    compile_filter(text)
+    return Stop("condition", text.strip())
+
+
+def _watch(text: str, names: Names) -> Stop:
+    words = text.split()
+    least = 2 if words and words[0].lower() == _GPA else 1
+    size = 8
+    if len(words) > least and words[-2] not in ("+", "-"):
+        size = _number(words.pop())
+    if not words:
+        raise TargetError("watch what? an address, and how many bytes: watch 0x2000 8")
+    if not 1 <= size <= LONGEST_WATCH:
+        raise TargetError(f"watch 1 to {LONGEST_WATCH} bytes")
+    return Stop("write", text.strip(), parse_address(" ".join(words), names), size)

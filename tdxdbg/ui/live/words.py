@@ -1,0 +1,173 @@
+"""Where a live run stands, always in words: badges of the status line, and the line of news."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from tdxdbg.decode.text import Safe
+from tdxdbg.decode.values import size_text
+from tdxdbg.ui.lines import Line, Span, concat, line, own, word
+from tdxdbg.ui.live.answer import Value, value_text
+from tdxdbg.ui.live.link import State
+from tdxdbg.ui.widgets.lines_widget import LinesWidget
+
+#: What `State.where` says.
+IN_TD: Final = "in the TD"
+HELD: Final = "held"
+ENDED: Final = "ended"
+
+_LIVE: Final = (own(" LIVE "), "badge")
+_PAST: Final = own(" PAST ")
+_DOING: Final[dict[str, Span]] = {
+    "running": (own(" RUNNING "), "ok_badge"),
+    "held": (own(" HELD "), "retry_badge"),
+    "in_td": (own(" IN TD "), "badge"),
+    "ended": (own(" ENDED "), "unknown_badge"),
+    "died": (own(" DIED "), "warning"),
+}
+_SPACE: Final = own(" ")
+
+
+class Situation(NamedTuple):
+    """Everything that the two lines say.
+
+    `doing` is what the present does: running, held, in_td, ended, died. `fork`
+    is the number of a fork, 0 for the first world; `behind` how far before the
+    present the place is that is shown, "" in the present.
+    """
+
+    doing: str
+    state: State
+    fork: int = 0
+    behind: str = ""
+    reading: bool = False
+    died: str = ""
+    asks: str = ""
+    where: str = ""
+
+    @property
+    def hints(self) -> str:
+        """Which keys are useful."""
+        if self.behind:
+            return "past"
+        return self.doing
+
+
+def doing_of(state: State, running: bool, died: str) -> str:
+    """What a world's present does, by name."""
+    if died:
+        return "died"
+    if running:
+        return "running"
+    return {IN_TD: "in_td", HELD: "held"}.get(state.where, "ended")
+
+
+def badges(at: Situation) -> tuple[Span, ...]:
+    """LIVE or PAST or FORK; RUNNING, HELD, IN TD, ENDED or DIED."""
+    world = word(f" FORK {at.fork} ", "badge") if at.fork else _LIVE
+    doing = _DOING[at.doing]
+    if not at.behind:
+        return world, doing
+    past = (concat(_PAST, word(f"{at.behind} back ")[0]), "past_badge")
+    # What the present does meanwhile matters when it is on the move, or no more.
+    return (past, doing) if at.doing in ("running", "died") else (past,)
+
+
+def news(at: Situation) -> Line:
+    """One line: what the guest does or waits for, and why."""
+    if at.died:
+        return line(
+            (own(" ‼ the worker died: "), "error"), word(at.died, "error"),
+            (own(" - the recording is whole; R starts the guest again"), "text"),
+        )  # fmt: skip
+    if at.behind:
+        return _past(at)
+    state = at.state
+    if at.doing == "running":
+        return line((own(" running: "), "ok"), *_counts(state))
+    if at.doing == "held":
+        return line(*_held(at))
+    if at.doing == "ended":
+        why = state.detail or state.stop or state.why
+        return line(
+            (own(" ended: "), "text"), word(why, "value"), (own("  "), "dim"), *_counts(state)
+        )
+    return line(*_in_td(at))
+
+
+def _past(at: Situation) -> Line:
+    spans: list[Span] = [word(f" {at.behind} before the present", "retry")]
+    if at.reading:
+        spans.append((own("  reading the past…"), "unknown"))
+    elif at.where:
+        spans.append(word(f"  at {at.where}", "text"))
+    if at.doing == "running":
+        spans += [(own("  the present runs: "), "ok"), *_counts(at.state)]
+    return line(*spans)
+
+
+def _counts(state: State) -> list[Span]:
+    return [
+        word(f"{max(state.row + 1, 0):,}", "value"), (own(" exits, "), "dim"),
+        word(f"{state.instructions:,}", "value"), (own(" instructions"), "dim"),
+    ]  # fmt: skip
+
+
+def _held(at: Situation) -> list[Span]:
+    state = at.state
+    spans: list[Span] = [_SPACE_TEXT, word(at.asks or "an exit", "value")]
+    spans.append((own(" waits for userspace's answer: "), "text"))
+    if state.stop:
+        return [*spans, (own("the VMM stops: "), "error"), word(state.stop, "error")]
+    given: list[Span] = []
+    for name, value in state.answer.items():
+        if value is not None:
+            given.append(word(f"{name} = {_value(value)} ", "value"))
+    spans += given or [(own("KVM_RUN as it is "), "dim")]
+    changed = dict(state.answer) != dict(state.proposed)
+    spans.append((own("(edited)"), "changed") if changed else (own("(proposed)"), "dim"))
+    for gpa, size, private in state.convert[:1]:
+        spans.append(word(f" converts {gpa:x} +{size_text(size)} to ", "dim"))
+        spans.append((own("private"), "private") if private else (own("shared"), "shared"))
+    return spans
+
+
+def _value(value: Value) -> str:
+    return value_text(value)
+
+
+def _in_td(at: Situation) -> list[Span]:
+    state = at.state
+    spans: list[Span] = [(own(" stopped"), "text")]
+    if at.where:
+        spans.append(word(f" at {at.where}", "value"))
+    why = f"{state.why}: {state.detail}" if state.detail else state.why
+    if why:
+        spans += [(own("  "), "dim"), word(why, "retry")]
+    return [*spans, (own("  "), "dim"), *_counts(state)]
+
+
+_SPACE_TEXT: Final[Span] = (_SPACE, "text")
+
+
+class NewsLine(LinesWidget):
+    """The line above the keys."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self._line = Line()
+
+    def show(self, at: Situation) -> None:
+        """Say it."""
+        new = news(at)
+        if new != self._line:
+            self._line = new
+            self.refresh()
+
+    @property
+    def text(self) -> Safe:
+        """What it says."""
+        return concat(*(text for text, _ in self._line.spans))
+
+    def line_for(self, y: int) -> Line:
+        return self._line

@@ -1,0 +1,46 @@
+"""One world on the screen: a session with its recording, its console and its breakpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tdxdbg.traces import Trace
+from tdxdbg.ui.live.link import Link, State
+from tdxdbg.ui.live.serial import SerialText
+from tdxdbg.ui.live.words import ENDED, HELD, doing_of
+
+
+@dataclass
+class World:
+    """`fork` numbers those that were forked off, 0 is the first one; `story`: where it began."""
+
+    link: Link
+    trace: Trace
+    fork: int = 0
+    story: str = ""
+    console: SerialText = field(default_factory=SerialText)
+    #: As the session lists them (`breakpoints.Breakpoint`).
+    stops: tuple[Any, ...] = ()
+
+    @property
+    def state(self) -> State:
+        return self.link.state
+
+    @property
+    def running(self) -> bool:
+        return bool(self.link.running)
+
+    @property
+    def doing(self) -> str:
+        """running, held, in_td, ended or died."""
+        return doing_of(self.state, self.running, self.link.died)
+
+    @property
+    def held(self) -> bool:
+        return self.doing == HELD
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can happen in it."""
+        return bool(self.link.died) or (not self.running and self.state.where == ENDED)

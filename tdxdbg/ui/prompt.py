@@ -1,0 +1,256 @@
+"""Dialogs that ask: for a line of text, or for one of a few things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Final, NamedTuple
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+
+from tdxdbg.decode.text import Safe
+from tdxdbg.ui.dialogs import DialogPane
+from tdxdbg.ui.lines import (
+    BLANK,
+    Line,
+    Span,
+    blanks,
+    concat,
+    crop,
+    joined,
+    line,
+    own,
+    width_of,
+    word,
+    wrap,
+)
+from tdxdbg.ui.live.edit import LineEdit
+from tdxdbg.ui.palette import Palette
+from tdxdbg.ui.widgets.pane import Pane
+
+_WIDEST: Final = 76
+_ASK: Final = own("> ")
+_SPACE: Final = own(" ")
+_BETWEEN: Final = own("  ")
+_FOOT: Final = ((own("Enter takes it  Tab completes  Esc closes"), "dim"),)
+#: Words offered at once.
+_OFFERED: Final = 6
+
+
+class Verdict(NamedTuple):
+    """What a text means, or what is wrong with it; `words` could stand from `start` on."""
+
+    good: bool
+    says: str
+    start: int = 0
+    words: tuple[str, ...] = ()
+
+
+class PromptPane(Pane):
+    """The line that is typed, and what it means."""
+
+    TITLE: ClassVar[Safe] = own("tdxdbg")
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.edit = LineEdit()
+        #: Called with a key: True when it was used.
+        self.take: Callable[[events.Key], bool] = _not_taken
+
+    def on_key(self, event: events.Key) -> None:
+        if self.take(event):
+            event.stop()
+            event.prevent_default()
+
+    def on_paste(self, event: events.Paste) -> None:
+        event.stop()
+        self.edit.insert(event.text)
+        self.take(events.Key("", None))
+
+
+def edit_spans(edit: LineEdit, width: int, role: str = "value") -> tuple[Span, ...]:
+    """A line of text with its cursor, scrolled so that the cursor is seen."""
+    before = word(edit.text[: edit.cursor])[0]
+    at = word(edit.text[edit.cursor : edit.cursor + 1] or " ")[0]
+    after = word(edit.text[edit.cursor + 1 :])[0]
+    spans: tuple[Span, ...] = ((before, role), (at, "badge"), (after, role))
+    left = max(len(before) + len(at) - width, 0)
+    return crop(spans, left, width)
+
+
+class Prompt(ModalScreen[str | None], inherit_bindings=False):
+    """Asks for a line; `judge` says at each key what it means."""
+
+    AUTO_FOCUS: ClassVar[str | None] = "PromptPane"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,ctrl+c", "close"),
+        Binding("ctrl+q", "app.interrupt"),
+        Binding("enter", "enter"),
+        Binding("tab", "complete"),
+    ]
+
+    def __init__(
+        self,
+        title: Safe,
+        about: Sequence[Safe],
+        judge: Callable[[str, int], Verdict],
+        palette: Palette,
+        ascii_only: bool,
+        text: str = "",
+    ) -> None:
+        """`about`: how to ask, in this program's words. `text` stands there at first."""
+        super().__init__()
+        self._about = about
+        self._judge = judge
+        self._pane = PromptPane("prompt")
+        self._pane.edit = LineEdit.holding(text)
+        self._pane.tabs = (self._pane.tabs[0]._replace(title=title),)
+        self._pane.dress(palette, ascii_only)
+        self._pane.take = self._key
+        self._room = _WIDEST
+
+    def compose(self) -> ComposeResult:
+        width = min(_WIDEST + 2, self.app.size.width)
+        self._room = max(width - 2, 8)
+        self._pane.styles.width = width
+        # The line, what it means (two lines), words that fit, and how to ask.
+        self._pane.styles.height = min(7 + len(self._explained()), self.app.size.height)
+        self._draw()
+        yield self._pane
+
+    def _explained(self) -> list[Line]:
+        room = min(_WIDEST, self.app.size.width - 2)
+        return [line((piece, "dim")) for text in self._about for piece in wrap(text, room)]
+
+    def _draw(self) -> None:
+        edit = self._pane.edit
+        verdict = self._judge(edit.text, edit.cursor)
+        says = wrap(word(verdict.says)[0], self._room)[:2]
+        lines = [line((_ASK, "focus"), *edit_spans(edit, self._room - 2))]
+        lines += [line((piece, "ok" if verdict.good else "error")) for piece in says]
+        lines += [BLANK] * (3 - len(lines))
+        offered = [[word(item, "name")] for item in verdict.words[:_OFFERED]]
+        lines.append(line(*crop(joined(offered, _BETWEEN), 0, self._room)))
+        self._pane.set_lines([*lines, BLANK, *self._explained()], _FOOT)
+
+    def _key(self, event: events.Key) -> bool:
+        used = not event.key or self._pane.edit.key(event.key, event.character)
+        if used:
+            self._draw()
+        return used
+
+    def action_complete(self) -> None:
+        edit = self._pane.edit
+        verdict = self._judge(edit.text, edit.cursor)
+        if verdict.words:
+            edit.replace(verdict.start, verdict.words[0])
+            self._draw()
+
+    def action_enter(self) -> None:
+        edit = self._pane.edit
+        if edit.text.strip() and self._judge(edit.text, edit.cursor).good:
+            _ = self.dismiss(edit.text.strip())
+
+    def action_close(self) -> None:
+        _ = self.dismiss(None)
+
+
+class Offer(NamedTuple):
+    """One thing to choose: the keys that take it, how they are written, and what it does."""
+
+    name: str
+    keys: tuple[str, ...]
+    shown: Safe
+    spans: tuple[Span, ...]
+
+
+class Choice(ModalScreen[str | None], inherit_bindings=False):
+    """A question with a few answers; j, k and Enter, the mouse, or each answer's own key."""
+
+    AUTO_FOCUS: ClassVar[str | None] = "DialogPane"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,ctrl+c", "close"),
+        Binding("ctrl+q", "app.interrupt"),
+        Binding("enter", "enter"),
+        Binding("j,down", "move(1)"),
+        Binding("k,up", "move(-1)"),
+    ]
+
+    def __init__(
+        self,
+        title: Safe,
+        question: Sequence[Safe],
+        offers: Sequence[Offer],
+        palette: Palette,
+        ascii_only: bool,
+    ) -> None:
+        super().__init__()
+        self._question = question
+        self._offers = offers
+        self._at = 0
+        self._pane = DialogPane("choice")
+        self._pane.tabs = (self._pane.tabs[0]._replace(title=title),)
+        self._pane.dress(palette, ascii_only)
+        self._pane.choose_line = self._clicked
+
+    def compose(self) -> ComposeResult:
+        room = min(_WIDEST, self.app.size.width - 2)
+        self._head = [
+            line((piece, "text")) for text in self._question for piece in wrap(text, room)
+        ]
+        if self._head:
+            self._head.append(BLANK)
+        lines = self._made()
+        self._pane.styles.width = min(
+            max(34, *(width_of(item.spans) for item in lines)) + 2, room + 2
+        )
+        self._pane.styles.height = len(lines) + 2
+        self._draw()
+        yield self._pane
+
+    def _made(self) -> list[Line]:
+        keys = max(len(offer.shown) for offer in self._offers)
+        lines = list(self._head)
+        for number, offer in enumerate(self._offers):
+            fill = blanks(keys - len(offer.shown) + 2)
+            lines.append(
+                line(
+                    (concat(_SPACE, offer.shown, fill), "focus"),
+                    *offer.spans,
+                    current=number == self._at,
+                )
+            )
+        return lines
+
+    def _draw(self) -> None:
+        foot = ((own("Enter chooses  Esc closes"), "dim"),)
+        self._pane.set_lines(self._made(), foot, len(self._head) + self._at)
+
+    def on_key(self, event: events.Key) -> None:
+        for offer in self._offers:
+            if event.key in offer.keys:
+                event.stop()
+                event.prevent_default()
+                _ = self.dismiss(offer.name)
+                return
+
+    def action_move(self, by: int) -> None:
+        self._at = min(max(self._at + by, 0), len(self._offers) - 1)
+        self._draw()
+
+    def action_enter(self) -> None:
+        _ = self.dismiss(self._offers[self._at].name)
+
+    def action_close(self) -> None:
+        _ = self.dismiss(None)
+
+    def _clicked(self, index: int) -> None:
+        at = index - len(self._head)
+        if 0 <= at < len(self._offers):
+            _ = self.dismiss(self._offers[at].name)
+
+
+def _not_taken(event: events.Key) -> bool:
+    return False
