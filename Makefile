@@ -2,23 +2,25 @@
 
 TRACE ?= sample_traces/mapgpa_64mib_interrupted.tdxt
 # The sample's first MapGPA.
-ARGS ?= $(if $(filter file,$(origin TRACE)),--at 9)
+ARGS ?= $(if $(GUEST),,$(if $(filter file,$(origin TRACE)),--at 9))
 PYTEST_ARGS ?=
 JOBS ?= auto
 FUZZ ?= 100000
 
 PY := .venv/bin/python
 
-.PHONY: help run test lint unit fuzz samples lock clean setup setup-dev
+.PHONY: help run test lint unit fuzz samples guests lock clean setup setup-dev
 .NOTPARALLEL:
 
 help:
 	@echo "make run [TRACE=file]   open the debugger on a recording"
+	@echo "make run GUEST=name     run a sample guest, or an ELF, in it (mapgpa_retry)"
 	@echo "make test               everything that a change has to pass"
 	@echo "make lint               its static half alone"
 	@echo "make unit               its tests alone [PYTEST_ARGS=...] [JOBS=n]"
 	@echo "make fuzz [FUZZ=n]      the long fuzz run"
 	@echo "make samples            write sample_traces/ anew"
+	@echo "make guests             assemble the sample guests anew"
 	@echo "make lock [UPGRADE=1]   write requirements/ anew"
 	@echo "make clean              remove .venv and everything that was built"
 
@@ -29,7 +31,7 @@ setup-dev:
 	@sh tools/setup dev
 
 run: setup
-	@$(PY) -m tdxdbg replay "$(TRACE)" $(ARGS)
+	@$(PY) -m tdxdbg $(if $(GUEST),live "$(GUEST)",replay "$(TRACE)") $(ARGS)
 
 test: lint unit
 
@@ -47,6 +49,9 @@ fuzz: setup-dev
 
 samples: setup-dev
 	$(PY) tools/make_samples.py
+
+guests: setup-dev
+	$(PY) tools/make_guests.py
 
 lock:
 	@sh tools/lock $(if $(UPGRADE),--upgrade)

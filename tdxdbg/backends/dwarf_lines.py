@@ -10,12 +10,12 @@ its unit; the next one is read.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from struct import Struct
 from typing import Final, NamedTuple
 
-#: Bytes of the section that are read: a second or two of work. What is behind
-#: them has no lines.
+#: Bytes of the section that are read, and rows: a few seconds of work and some
+#: 100 MB at worst. What is behind them has no lines.
 _MOST_BYTES: Final = 4 << 20
+MOST_ROWS: Final = 1 << 19
 _LONGEST_NAME: Final = 1024
 _MOST_FILES: Final = 1 << 16
 _LONGEST_LEB: Final = 10
@@ -129,9 +129,7 @@ def read_rows(lines: memoryview, line_strings: memoryview, strings: memoryview) 
 # --- header ---------------------------------------------------------------------------
 
 
-def _header(
-    unit: _Bytes, wide: int, line_strings: memoryview, strings: memoryview
-) -> _Header:
+def _header(unit: _Bytes, wide: int, line_strings: memoryview, strings: memoryview) -> _Header:
     version = unit.number(2)
     if not 2 <= version <= 5:
         raise _DamagedError
@@ -187,9 +185,7 @@ class _Strings(NamedTuple):
 def _files_5(entries: _Bytes, strings: _Strings) -> dict[int, str]:
     folders = [path for path, _ in _entries_5(entries, strings)]
     files = _entries_5(entries, strings)
-    return {
-        number: _joined(folders, folder, path) for number, (path, folder) in enumerate(files)
-    }
+    return {number: _joined(folders, folder, path) for number, (path, folder) in enumerate(files)}
 
 
 def _entries_5(entries: _Bytes, strings: _Strings) -> list[tuple[str, int]]:
@@ -239,49 +235,70 @@ def _joined(folders: list[str], folder: int, name: str) -> str:
 # --- program --------------------------------------------------------------------------
 
 
+class _Machine:
+    """The registers of the state machine; `emit` says that the last step made a row."""
+
+    def __init__(self, header: _Header) -> None:
+        self._header = header
+        self._opcode_base = len(header.lengths) + 1
+        self.reset()
+
+    def reset(self) -> None:
+        """As at the start of a sequence."""
+        self.address, self.file, self.line = 0, 1, 1
+        self.emit = self.ended = False
+
+    def step(self, unit: _Bytes) -> None:
+        opcode = unit.byte()
+        self.emit = opcode >= self._opcode_base or opcode == _COPY
+        if opcode >= self._opcode_base:
+            advance, up = divmod(opcode - self._opcode_base, self._header.line_range)
+            self._advance(advance * self._header.step)
+            self.line += self._header.line_base + up
+        elif opcode == _EXTENDED:
+            self._extended(unit)
+        elif opcode == _ADVANCE_PC:
+            self._advance(unit.uleb() * self._header.step)
+        elif opcode == _ADVANCE_LINE:
+            self.line += unit.sleb()
+        elif opcode == _SET_FILE:
+            self.file = unit.uleb()
+        elif opcode == _CONST_ADD_PC:
+            adjusted = (255 - self._opcode_base) // self._header.line_range
+            self._advance(adjusted * self._header.step)
+        elif opcode == _FIXED_ADVANCE_PC:
+            self._advance(unit.number(2))
+        elif opcode != _COPY:
+            for _ in range(self._header.lengths[opcode - 1]):
+                unit.uleb()
+
+    def _advance(self, size: int) -> None:
+        self.address = self.address + size & _U64
+
+    def _extended(self, unit: _Bytes) -> None:
+        size = unit.uleb()
+        start = unit.at
+        unit.take(size)
+        body = _Bytes(unit.data, start, unit.at)
+        kind = body.byte() if size else -1
+        if kind == _END_SEQUENCE:
+            self.emit = self.ended = True
+        elif kind == _SET_ADDRESS:
+            self.address = body.number(min(size - 1, 8))
+
+
 def _run(unit: _Bytes, header: _Header) -> Iterator[Row]:
     """Each row of the state machine ends where the next one of its sequence begins."""
-    step, line_base, line_range, lengths, files = header
-    opcode_base = len(lengths) + 1
-    address, file, line = 0, 1, 1
-    last: tuple[int, int, int] | None = None
+    machine = _Machine(header)
+    files = header.files
+    start, file, line = _U64, 0, 0
     while unit.at < unit.end:
-        opcode = unit.byte()
-        emit = ended = False
-        if opcode >= opcode_base:
-            advance, up = divmod(opcode - opcode_base, line_range)
-            address = address + advance * step & _U64
-            line, emit = line + line_base + up, True
-        elif opcode == _EXTENDED:
-            body = _Bytes(unit.data, unit.at + 1, unit.at + 1)
-            size = unit.uleb()
-            at = unit.at
-            unit.take(size)
-            body = _Bytes(unit.data, at, unit.at)
-            kind = body.byte() if size else -1
-            if kind == _END_SEQUENCE:
-                emit = ended = True
-            elif kind == _SET_ADDRESS:
-                address = body.number(min(size - 1, 8))
-        elif opcode == _COPY:
-            emit = True
-        elif opcode == _ADVANCE_PC:
-            address = address + unit.uleb() * step & _U64
-        elif opcode == _ADVANCE_LINE:
-            line += unit.sleb()
-        elif opcode == _SET_FILE:
-            file = unit.uleb()
-        elif opcode == _CONST_ADD_PC:
-            address = address + (255 - opcode_base) // line_range * step & _U64
-        elif opcode == _FIXED_ADVANCE_PC:
-            address = address + unit.number(2) & _U64
-        else:
-            for _ in range(lengths[opcode - 1]):
-                unit.uleb()
-        if not emit:
+        machine.step(unit)
+        if not machine.emit:
             continue
-        if last is not None and last[0] < address and last[1] in files:
-            yield Row(last[0], address, files[last[1]], last[2])
-        last = address, file, line & _U32
-        if ended:
-            address, file, line, last = 0, 1, 1, None
+        if start < machine.address and file in files:
+            yield Row(start, machine.address, files[file], line)
+        start, file, line = machine.address, machine.file, machine.line & _U32
+        if machine.ended:
+            machine.reset()
+            start = _U64

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cached_property
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import Final, NamedTuple
 
-from tdxdbg.backends.dwarf_lines import Row, read_rows
+from tdxdbg.backends.dwarf_lines import MOST_ROWS, Row, read_rows
 from tdxdbg.backends.elf import GuestFile
 from tdxdbg.backends.sections import sections
 
@@ -44,10 +45,12 @@ class Lines:
         wanted = (".debug_line", ".debug_line_str", ".debug_str")
         content = [named[name].content() if name in named else memoryview(b"") for name in wanted]
         loaded = [(each.address, each.address + each.size) for each in self._file.segments]
-        rows = read_rows(*content)
-        return sorted(
-            row for row in rows if any(low <= row.address < high for low, high in loaded)
+        rows = (
+            row
+            for row in read_rows(*content)
+            if any(low <= row.address < high for low, high in loaded)
         )
+        return sorted(islice(rows, MOST_ROWS))
 
     @cached_property
     def _addresses(self) -> list[int]:

@@ -18,6 +18,8 @@ from tdxdbg.backends.sections import SYMTAB, sections, text_at
 _SYMBOL: Final = Struct("<IBBHQQ")
 _MOST: Final = 1 << 20
 _LONGEST_NAME: Final = 1024
+#: Characters of names: many symbols may share one long name.
+_MOST_TEXT: Final = 64 << 20
 #: How far back a symbol that encloses an address is looked for.
 _NESTING: Final = 16
 
@@ -119,25 +121,28 @@ def symbols_of(file: GuestFile) -> Symbols:
     if not file.is_elf:
         return Symbols(problem="a flat image has no symbols; give the ELF it was made from")
     every = sections(file.data)
-    tables = [section for section in every if section.kind == SYMTAB]
-    if not tables:
+    # An ELF has one at most.
+    table = next((section for section in every if section.kind == SYMTAB), None)
+    if table is None:
         return Symbols(problem="the image has no symbol table: it was stripped")
     ranges = [(each.address, each.address + each.size) for each in file.segments]
-    found: list[Symbol] = []
-    for table in tables:
-        if table.link < len(every):
-            found += _read(table.data, every[table.link].data)
+    names = every[table.link].data if table.link < len(every) else memoryview(b"")
+    found = list(_read(table.data, names))
     problem = "" if found else "the symbol table of the image is empty or damaged"
     return Symbols(found, ranges, problem)
 
 
 def _read(table: memoryview, names: memoryview) -> Iterator[Symbol]:
     whole = min(len(table) // _SYMBOL.size, _MOST) * _SYMBOL.size
+    room = _MOST_TEXT
     for name_at, info, _, section, value, size in _SYMBOL.iter_unpack(table[:whole]):
         kind = info & 0xF
         if kind not in _KINDS or section == _NO_SECTION or section >= _FIRST_RESERVED:
             continue
         name = text_at(names, name_at, _LONGEST_NAME)
+        room -= len(name)
+        if room < 0:
+            return
         if name and not name.startswith((".L", "$")):
             yield Symbol(value, _rank(kind, info >> 4), name, size)
 

@@ -34,6 +34,7 @@ _COMPLETE: Final = "_TDXDBG_COMPLETE"
 #: Each command and the module that has it, as `command`.
 COMMANDS: Final[dict[str, str]] = {
     "replay": "tdxdbg.cli.replay",
+    "live": "tdxdbg.cli.live",
     "print": "tdxdbg.cli.print_",
     "decode": "tdxdbg.cli.decode",
     "verify": "tdxdbg.cli.verify",
@@ -41,6 +42,7 @@ COMMANDS: Final[dict[str, str]] = {
     "compare": "tdxdbg.cli.compare",
     "generations": "tdxdbg.cli.generations",
     "samples": "tdxdbg.cli.samples",
+    "guests": "tdxdbg.cli.guests",
 }
 
 

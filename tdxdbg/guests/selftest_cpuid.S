@@ -3,7 +3,7 @@
 # After KVM's TDX selftests of the same purpose. The module answers leaf 1 (the
 # APIC id is the vCPU's number, bit 31 of ECX says that there is a hypervisor) and
 # 0x21, which says that this is a TD; no exit. The host answers a call,
-# Instruction.CPUID, of any leaf: here its own, and one that does not exist.
+# Instruction.CPUID, of any leaf: here those of KVM, its name and its features.
 #
 # Ends: 0 to the debug-exit port; 1 when leaf 0x21 is not that of a TD.
 
@@ -52,7 +52,7 @@ START
     cmp inteltdx(%rip), %rax
     jne 1f
     CALL_CPUID 0x40000000
-    CALL_CPUID 0x4fffffff
+    CALL_CPUID 0x40000001
     EXIT 0
 1:  EXIT 1
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from tdxdbg.abi.ghci import Status
 from tdxdbg.abi.kvm import Exit
 from tdxdbg.engine import (
     Answer,
@@ -55,7 +56,7 @@ def fields_of(run: KvmRun, answer: Answer | None) -> dict[str, Any]:
 def edited(run: KvmRun, reply: Reply, proposed: Reply, fields: dict[str, Any]) -> Reply:
     """The reply with other values; without any, what was proposed.
 
-    An error in the answer to MapGPA means that nothing is converted. Raises
+    With an error in the answer to MapGPA nothing is converted. Raises
     SessionError that names the field and what it takes.
     """
     if not fields:
@@ -67,8 +68,9 @@ def edited(run: KvmRun, reply: Reply, proposed: Reply, fields: dict[str, Any]) -
         _check(kind, name, value)
     values = {**fields_of(run, reply.answer), **fields}
     answer = kind(**values)
-    status = values.get("ret", values.get("r10"))
-    convert = () if status and proposed.convert else proposed.convert
+    # v19's RETRY comes with what was converted before it.
+    failed = values.get("ret") or values.get("r10") not in (None, Status.SUCCESS, Status.RETRY)
+    convert = () if failed else proposed.convert
     return Reply(answer, convert)
 
 

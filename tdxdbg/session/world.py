@@ -47,8 +47,13 @@ class World:
         self.history = History(run)
         self.breakpoints = Breakpoints()
         self.poll = poll or _never
+        #: Guest instructions since the start that are not gone beyond.
+        self.budget = _FOREVER
         self._wanted = Breakpoints()
+        #: The run stands before a write that a watchpoint found.
+        self._at_write = False
         run.sink = sink
+        run.machine.on_quiet = self.history.note
 
     # --- forward ----------------------------------------------------------------------
 
@@ -70,8 +75,14 @@ class World:
         condition = compile_filter(until) if until else None
         return self._go(Goal(self.run.steps + steps if steps else _FOREVER, condition=condition))
 
-    def _go(self, goal: Goal) -> Stop:
+    def rearm(self) -> None:
+        """Take in breakpoints that changed while the run goes on (in `poll`)."""
         self._arm(self.breakpoints)
+
+    def _go(self, goal: Goal) -> Stop:
+        goal = goal._replace(instructions=min(goal.instructions, self.budget))
+        self._arm(self.breakpoints)
+        self._pass_by()
         if goal.condition is not None:
             # Another list: what one asks for once is not among the breakpoints.
             self._wanted = Breakpoints()
@@ -88,6 +99,15 @@ class World:
             return Stop(Why.INTERRUPTED, self.run.last[0])
         finally:
             self._disarm()
+
+    def _pass_by(self) -> None:
+        """Going on from a breakpoint does what it stopped before, however one came here."""
+        run = self.run
+        if run.where is Where.IN_TD:
+            run.machine.pass_breakpoint(run.machine.current)
+            if self._at_write:
+                run.machine.pass_watchpoint(run.machine.current)
+        self._at_write = False
 
     def _advance(self, goal: Goal) -> Stop | None:
         """One step or one slice of instructions; None: nothing to stop for."""
@@ -146,6 +166,7 @@ class World:
         if not Position(0, 0) <= position:
             raise SessionError(f"there is no position {position}")
         self.breakpoints.forget_steps()
+        self._at_write = False
         self.history.go_to(position)
 
     def reverse_step(self, count: int = 1) -> Stop:
@@ -205,6 +226,7 @@ class World:
                 found, interrupted = self._last_stop(wanted, start.position, end, here)
                 if found is not None:
                     self.go_to(found[0])
+                    self._at_write = found[1].why is Why.WATCHPOINT
                     return found[1]
                 if interrupted:
                     self.go_to(here)

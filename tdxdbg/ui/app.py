@@ -72,8 +72,8 @@ class ReplayApp(App[int], inherit_bindings=False):
 
     CSS = """
     Screen { layout: vertical; overflow: hidden; background: $background; }
-    Dialog { align: center middle; background: $background 60%; }
-    DialogPane { max-width: 100%; max-height: 100%; }
+    ModalScreen { align: center middle; background: $background 60%; }
+    DialogPane, PromptPane { max-width: 100%; max-height: 100%; }
     """
     TITLE = "tdxdbg"
     AUTO_FOCUS: ClassVar[str | None] = f"#{QUEUE}"

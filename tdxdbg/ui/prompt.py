@@ -35,6 +35,7 @@ _ASK: Final = own("> ")
 _SPACE: Final = own(" ")
 _BETWEEN: Final = own("  ")
 _FOOT: Final = ((own("Enter takes it  Tab completes  Esc closes"), "dim"),)
+_CHOICE_FOOT: Final = ((own("Enter chooses  Esc closes"), "dim"),)
 #: Words offered at once.
 _OFFERED: Final = 6
 
@@ -176,6 +177,10 @@ class Choice(ModalScreen[str | None], inherit_bindings=False):
         Binding("enter", "enter"),
         Binding("j,down", "move(1)"),
         Binding("k,up", "move(-1)"),
+        Binding("pagedown,space", "move(10)"),
+        Binding("pageup", "move(-10)"),
+        Binding("g,home", "move(-9999)"),
+        Binding("G,end", "move(9999)"),
     ]
 
     def __init__(
@@ -206,8 +211,8 @@ class Choice(ModalScreen[str | None], inherit_bindings=False):
         self._pane.styles.width = min(
             max(34, *(width_of(item.spans) for item in lines)) + 2, room + 2
         )
-        self._pane.styles.height = len(lines) + 2
-        self._draw()
+        self._pane.styles.height = min(len(lines) + 2, self.app.size.height)
+        self._pane.set_lines(lines, _CHOICE_FOOT)
         yield self._pane
 
     def _made(self) -> list[Line]:
@@ -225,8 +230,7 @@ class Choice(ModalScreen[str | None], inherit_bindings=False):
         return lines
 
     def _draw(self) -> None:
-        foot = ((own("Enter chooses  Esc closes"), "dim"),)
-        self._pane.set_lines(self._made(), foot, len(self._head) + self._at)
+        self._pane.set_lines(self._made(), _CHOICE_FOOT, len(self._head) + self._at)
 
     def on_key(self, event: events.Key) -> None:
         for offer in self._offers:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from struct import Struct
 from typing import Final, NamedTuple
 
 from tdxdbg.abi import kvm
@@ -29,9 +30,13 @@ from tdxdbg.vmm.devices import Devices
 
 #: GetTdVmCallInfo leaf 1, R11 bit 1: SetupEventNotifyInterrupt is there.
 EVENT_NOTIFY: Final = 1 << 1
-#: An answer's `data` in kvm_run, in bytes.
+#: Bytes of data in an answer.
 _DATA: Final = 8
-_MMIO_DATA: Final = 8
+
+# The members of kvm_run that matter, from their start (engine/kvm_run.py).
+_IO: Final = Struct("<BBHI")  # direction, size, port, count
+_MMIO: Final = Struct("<Q8sIB")  # phys_addr, data, len, is_write
+_HYPERCALL: Final = Struct("<4Q")  # nr, args[0..2]
 
 
 class Notify(NamedTuple):
@@ -85,10 +90,10 @@ class Qemu:
 
     def _io(self, ask: Ask, run: KvmRun) -> Reply:
         """A string (only recordings have one) is so many accesses to the same port."""
-        port, count = number(run, "port"), number(run, "count")
-        size = min(max(number(run, "size"), 1), _DATA)
+        direction, size, port, count = _IO.unpack_from(run.union)
+        size = min(size, _DATA) or 1
         devices = self.devices
-        if number(run, "direction") == kvm.EXIT_IO_IN:
+        if direction == kvm.EXIT_IO_IN:
             items = [devices.ports.read(port, size) for _ in range(min(count, _DATA // size))]
             devices.interrupt(ask.events)
             return Reply(IoAnswer(b"".join(items)))
@@ -99,12 +104,11 @@ class Qemu:
         return Reply(stop=stop)
 
     def _mmio(self, ask: Ask, run: KvmRun) -> Reply:
-        gpa = number(run, "phys_addr")
-        size = min(number(run, "len"), _DATA)
-        if not number(run, "is_write"):
-            data = self.devices.memory.read(gpa, size)
-            return Reply(MmioAnswer(data.ljust(_DATA, b"\0")))
-        return Reply(stop=self.devices.memory.write(gpa, run.union[_MMIO_DATA:][:size]))
+        gpa, data, size, is_write = _MMIO.unpack_from(run.union)
+        if is_write:
+            return Reply(stop=self.devices.memory.write(gpa, data[:size]))
+        data = self.devices.memory.read(gpa, min(size, _DATA))
+        return Reply(MmioAnswer(data.ljust(_DATA, b"\0")))
 
     # --- conversions ------------------------------------------------------------------
 
@@ -114,10 +118,9 @@ class Qemu:
         KVM's own hypercall has the guest's GPA as it is: with the shared bit
         in it, there is no RAM.
         """
-        nr = number(run, "nr")
+        nr, gpa, pages, attributes = _HYPERCALL.unpack_from(run.union)
         if nr != kvm.HC_MAP_GPA_RANGE:
             return Reply(stop=f"KVM_EXIT_HYPERCALL with number {nr}, not KVM_HC_MAP_GPA_RANGE")
-        gpa, pages, attributes = (number(run, "args", index) for index in range(3))
         size = pages * kvm.PAGE_SIZE & 0xFFFF_FFFF_FFFF_FFFF
         private = bool(attributes & kvm.MAP_GPA_RANGE_ENCRYPTED)
         done = convert(self.board, gpa, size, private=private)
@@ -143,12 +146,12 @@ class Qemu:
             return Reply(TdxAnswer(self._get_quote(ask, number(run, "gpa"), number(run, "size"))))
         if nr == SubFunction.SETUP_EVENT_NOTIFY_INTERRUPT:
             return Reply(TdxAnswer(self._set_up_notify(ask, number(run, "vector"))))
-        return Reply(stop=f"KVM_EXIT_TDX with number {nr:#x}, which QEMU does not know")
+        # KVM has put there what a userspace says that does not know the call.
+        return Reply()
 
     def _raw(self, ask: Ask, run: KvmRun) -> Reply:
         """v19: what QEMU does not know is INVALID_OPERAND."""
-        function = raw.sub_function(run)
-        r12, r13 = number(run, "in_r12"), number(run, "in_r13")
+        function, r12, r13 = (number(run, f"in_{name}") for name in ("r11", "r12", "r13"))
         if function == SubFunction.MAP_GPA:
             return raw.map_gpa(self.board, run)
         if function == SubFunction.REPORT_FATAL_ERROR:

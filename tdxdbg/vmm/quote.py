@@ -37,6 +37,8 @@ class Request(NamedTuple):
     gpa: int
     size: int
     message: bytes
+    #: out_len of the header, which only a quote changes.
+    out_len: int
 
 
 class Checked(NamedTuple):
@@ -56,22 +58,23 @@ def check(memory: GuestMemory, gpa: int, size: int, left: int) -> Checked:
     if header is None or int.from_bytes(header[:8], "little") != VERSION:
         return Checked(Status.INVALID_OPERAND)
     length = int.from_bytes(header[16:20], "little")
+    out_len = int.from_bytes(header[20:24], "little")
     if size > LARGEST or length > size - HEADER:
         return Checked(Status.INVALID_OPERAND)
     message = read_shared(memory, gpa + HEADER, length)
     if message is None:
         return Checked(Status.INVALID_OPERAND)
-    return Checked(Status.SUCCESS, Request(left, gpa, size, message))
+    return Checked(Status.SUCCESS, Request(left, gpa, size, message, out_len))
 
 
-def mark(memory: GuestMemory, request: Request, status: int, length: int = 0) -> bool:
-    """Write the header: its status, and how long the answer is (bytes)."""
+def mark(memory: GuestMemory, request: Request, status: int) -> bool:
+    """Write the header with a status; False: the buffer is gone."""
     header = b"".join(
         (
             VERSION.to_bytes(8, "little"),
             status.to_bytes(8, "little"),
             len(request.message).to_bytes(4, "little"),
-            length.to_bytes(4, "little"),
+            request.out_len.to_bytes(4, "little"),
         )
     )
     return write_shared(memory, request.gpa, header)
@@ -84,4 +87,4 @@ def finish(memory: GuestMemory, request: Request) -> bool:
         return mark(memory, request, ERROR)
     if not write_shared(memory, request.gpa + HEADER, quote):
         return False
-    return mark(memory, request, DONE, len(quote))
+    return mark(memory, request._replace(out_len=len(quote)), DONE)

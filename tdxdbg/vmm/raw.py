@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tdxdbg.abi.ghci import Status, SubFunction
+from tdxdbg.abi.ghci import Status
 from tdxdbg.engine import KvmRun, TdxRawAnswer
 from tdxdbg.vmm.ask import Board, Reply, number
 from tdxdbg.vmm.conversion import convert
@@ -18,11 +18,6 @@ from tdxdbg.vmm.conversion import convert
 #: What one MapGPA does, in bytes.
 LARGEST: Final = 64 << 20
 _PAGE_MASK: Final = 0xFFF
-
-
-def sub_function(run: KvmRun) -> int:
-    """R11."""
-    return number(run, "in_r11")
 
 
 def status(code: Status | int) -> Reply:
@@ -46,8 +41,3 @@ def map_gpa(board: Board, run: KvmRun) -> Reply:
     if now == size:
         return Reply(TdxRawAnswer(r10=Status.SUCCESS), attributes)
     return Reply(TdxRawAnswer(r10=Status.RETRY, r11=asked + now), attributes)
-
-
-def is_fatal(run: KvmRun) -> bool:
-    """Whether it is ReportFatalError."""
-    return sub_function(run) == SubFunction.REPORT_FATAL_ERROR

@@ -7,38 +7,47 @@ from collections import defaultdict, deque
 from typing import Any, NamedTuple
 
 from tdxdbg.abi.kvm import Exit as KvmExit
-from tdxdbg.engine import Outcome
+from tdxdbg.backends.emulated.images import GuestOptions, build
+from tdxdbg.backends.emulated.td import open_machine
+from tdxdbg.engine import BY_NAME, Outcome
+from tdxdbg.guests import find
 from tdxdbg.session.edit import fields_of
 from tdxdbg.session.run import Held, Run, Where, Why
 from tdxdbg.traces.records import Record
-from tests.guests.expected import Exit, Expected, Value
+from tdxdbg.vmm import Board, Vmm
+from tests.guests.expected import Exit, Expected, Story, Value
 
-#: Guards: no guest here needs as much.
-STEPS = 20_000
+#: A guard: no guest here needs as much.
 INSTRUCTIONS = 20_000_000
+
+_ZEROES = bytes(64 << 10)
 
 #: KVM_EXIT_* by the name that a story uses.
 NAMES = {member.name.lower().removeprefix("x86_"): int(member) for member in KvmExit}
 
 
 class Result(NamedTuple):
-    """How a run ended: the journal and the RAM as hashes."""
+    """How a run ended."""
 
     ended: str
     console: bytes
-    journal: str
-    ram: str
 
 
-def play(run: Run, expected: Expected, *, only: int = STEPS) -> Result:
-    """Take the run to its end, or for `only` steps; raises AssertionError where it differs."""
-    journal = hashlib.sha256()
-    run.sink = lambda record: journal.update(_bytes(record))
+def open_run(story: Story, kernel: str) -> Run:
+    """The guest of a story, at its start."""
+    guest = find(story.guest)
+    loaded = build(guest.image, GuestOptions(gpaw=story.gpaw, vcpus=guest.vcpus))
+    vmm = Vmm(story.policies, Board(gpaw=story.gpaw))
+    return Run(open_machine(loaded.config), vmm.td(loaded.td), BY_NAME[kernel], vmm)
+
+
+def play(run: Run, expected: Expected, steps: int) -> Result:
+    """Take the run to its end, or for so many steps; raises AssertionError where it differs."""
     waiting: dict[int, deque[Exit]] = defaultdict(deque)
     for item in expected.exits:
         waiting[item.vcpu].append(item)
     ended = "too many steps"
-    while run.steps < min(only, STEPS):
+    while run.steps < steps:
         stop = run.step(INSTRUCTIONS)
         if stop.why is not Why.STEP:
             ended = stop.detail or stop.why.value
@@ -50,7 +59,7 @@ def play(run: Run, expected: Expected, *, only: int = STEPS) -> Result:
             meet(run, run.held, queue.popleft())
     left = [item for queue in waiting.values() for item in queue]
     assert not left, f"line {left[0].line}: it never came ({ended}): {left[0]}"
-    return Result(ended, bytes(run.vmm.console), journal.hexdigest(), ram_hash(run))
+    return Result(ended, bytes(run.vmm.console))
 
 
 def meet(run: Run, held: Held, wanted: Exit) -> None:
@@ -113,15 +122,28 @@ def _inject(run: Run, said: str, vcpu: int, vector: int) -> None:
 MEANWHILE: dict[str, Any] = {"peek": _peek, "poke": _poke, "inject": _inject}
 
 
+class Journal:
+    """A sink: the hash of every record of a run."""
+
+    def __init__(self, run: Run) -> None:
+        self._digest = hashlib.sha256()
+        run.sink = self._take
+
+    def _take(self, record: Record) -> None:
+        self._digest.update(repr(record).encode())
+
+    def hash(self) -> str:
+        return self._digest.hexdigest()
+
+
 def ram_hash(run: Run) -> str:
-    """Of all of the guest's memory."""
+    """Of all of the guest's memory; zeroes are quickly passed over."""
     digest = hashlib.sha256()
+    size = len(_ZEROES)
     for slot in run.machine.platform.memory.slots:
-        data = run.machine.read_gpa(slot.gpa, slot.size)
-        assert data is not None
-        digest.update(data)
+        for gpa in range(slot.gpa, slot.gpa + slot.size, size):
+            data = run.machine.read_gpa(gpa, size)
+            assert data is not None
+            if data != _ZEROES:
+                digest.update(gpa.to_bytes(8, "little") + data)
     return digest.hexdigest()
-
-
-def _bytes(record: Record) -> bytes:
-    return repr(record).encode()

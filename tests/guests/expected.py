@@ -10,6 +10,7 @@ import ast
 import re
 import tomllib
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from tdxdbg.engine import GENERATIONS
@@ -17,11 +18,15 @@ from tdxdbg.guests import FOLDER
 
 KERNELS: Final = tuple(generation.name for generation in GENERATIONS)
 
+#: Engine steps that a run may have.
+STEPS: Final = 20_000
+
 _WORD: Final = re.compile(r'(?:[^\s"]|"(?:[^"\\]|\\.)*")+')
 _COM1: Final = 0x3F8
 _LSR: Final = 0x3FD
 
-Value = int | bytes | list[int]
+#: None: as KVM wrote it.
+Value = int | bytes | list[int] | None
 
 
 @dataclass
@@ -59,6 +64,7 @@ class Story:
     kernels: tuple[str, ...]
     policies: tuple[str, ...]
     gpaw: int
+    steps: int
     text: str
 
     def under(self, kernel: str) -> Expected:
@@ -68,7 +74,7 @@ class Story:
             try:
                 _read(expected, number, line, kernel)
             except (ValueError, SyntaxError, IndexError) as error:
-                raise ValueError(f"{self.guest}.toml, {self.title}, line {number}: {error}") from error
+                raise ValueError(f"{self.guest}, {self.title}, line {number}: {error}") from error
         return expected
 
 
@@ -82,6 +88,7 @@ def stories(guest: str) -> list[Story]:
             tuple(name for name in KERNELS if _selects(run.get("kernels", "v19+"), name)),
             tuple(run.get("policies", ())),
             run.get("gpaw", 48),
+            run.get("steps", STEPS),
             run["exits"],
         )
         for run in text["run"]
@@ -152,7 +159,7 @@ def _exit(number: int, vcpu: int, name: str, words: list[str]) -> Exit:
         found = _in(number, vcpu, int(words[0], 0), int(words[1]))
     else:
         found = Exit(number, name, _fields(words[:end]), vcpu)
-    for at, following in zip(marks, [*marks[1:], len(words)], strict=True):
+    for at, following in pairwise([*marks, len(words)]):
         into = found.answer if words[at] == "->" else found.edit
         into.update(_fields(words[at + 1 : following]))
     return found
@@ -180,9 +187,11 @@ def _fields(words: list[str]) -> dict[str, Value]:
 
 def _value(text: str, *, hex_bytes: bool = False) -> Value:
     """A number, numbers with commas, or "text", which is a little-endian number."""
+    if text == "none":
+        return None
     if text.startswith("x") or (hex_bytes and not text.startswith(('"', "0x"))):
         return bytes.fromhex(text.removeprefix("x"))
-    if "," in text and not text.startswith('"'):
+    if "," in text:
         return [_number(item) for item in text.split(",")]
     return _number(text)
 

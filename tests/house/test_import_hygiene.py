@@ -39,6 +39,7 @@ AT_START: list[list[str] | None] = [
     ["generations"],
     ["generations", "--diff", "6.16", "7.2"],
     ["samples"],
+    ["guests"],
     ["decode", "--r10", "0", "--r11", "0x10001", "--r12", "0x80000000", "--r13", "0x1000"],
 ]
 

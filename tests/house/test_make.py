@@ -120,6 +120,7 @@ def test_without_a_target_it_lists_them(checkout: Path) -> None:
         "unit",
         "fuzz",
         "samples",
+        "guests",
         "lock",
         "clean",
     ]

@@ -80,6 +80,14 @@ def test_the_shipped_data_is_inside(wheel: Path, folder: str, suffix: str) -> No
     assert inside == shipped(folder, suffix)
 
 
+@pytest.mark.parametrize("suffix", [".S", ".elf", ".toml", ".inc", ".ld", ".md"])
+def test_the_guests_are_inside_with_their_sources(wheel: Path, suffix: str) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    missing = {f"tdxdbg/guests/{name}" for name in shipped("tdxdbg/guests", suffix)} - set(names)
+    assert shipped("tdxdbg/guests", suffix)
+    assert missing == set()
+
+
 def test_nothing_but_the_package_is_inside(wheel: Path) -> None:
     top = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert top == {"tdxdbg", f"tdxdbg-{tdxdbg.__version__}.dist-info"}
@@ -95,6 +103,12 @@ def test_it_lists_and_reads_its_samples(installed: Path, tmp_path: Path) -> None
     assert missing == []
     sample = installed.parent.glob("lib/*/site-packages/tdxdbg/data/sample_traces/mapgpa*.tdxt")
     assert "MapGPA" in run(installed / "tdxdbg", "print", next(sample), cwd=tmp_path)
+
+
+def test_it_lists_its_guests(installed: Path, tmp_path: Path) -> None:
+    listing = run(installed / "tdxdbg", "guests", cwd=tmp_path)
+    missing = [n for n in shipped("tdxdbg/guests", ".elf") if n.partition(".")[0] not in listing]
+    assert missing == []
 
 
 def test_it_finds_its_themes(installed: Path, tmp_path: Path) -> None:

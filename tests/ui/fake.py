@@ -7,14 +7,15 @@ is repeated from its start to go anywhere, with the edits that were made.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from tdxdbg.abi.ghci import Status, SubFunction
 from tdxdbg.abi.regs import Regs
-from tdxdbg.breakpoints import COMPLETE, Breakpoint, Breakpoints
-from tdxdbg.decode.summary import summarise
+from tdxdbg.breakpoints import Breakpoint, Breakpoints, step_summary
 from tdxdbg.engine import (
     BY_NAME,
     Engine,
@@ -28,6 +29,7 @@ from tdxdbg.engine import (
 )
 from tdxdbg.errors import TdxdbgError
 from tdxdbg.session.edit import edited, fields_of
+from tdxdbg.session.state import State
 from tdxdbg.traces import TraceMeta, Writer
 from tdxdbg.traces.records import Record, answer, memory_attributes, step_record, td_exit
 from tdxdbg.ui.live.sight import CodeLine
@@ -63,23 +65,8 @@ def mapgpa_guest(letters: bytes = b"hi\n\x1b[31mevil\n") -> Guest:
     yield tdvmcall(SubFunction.IO, r12=1, r13=0, r14=0x60)
 
 
-class FakeState(NamedTuple):
-    world: str = "live"
-    where: str = "in the TD"
-    why: str = ""
-    detail: str = ""
-    row: int = -1
-    step: int = -1
-    steps: int = 0
-    instructions: int = 0
-    since_step: int = 0
-    vcpu: int = 0
-    vcpus: int = 1
-    rip: int = BASE
-    answer: dict[str, Any] = {}
-    proposed: dict[str, Any] = {}
-    convert: tuple[tuple[int, int, bool], ...] = ()
-    stop: str = ""
+def start_of(world: str) -> State:
+    return State(world, "in the TD", "", rip=BASE)
 
 
 class FakeEvent(NamedTuple):
@@ -107,7 +94,7 @@ class FakeSession:
         self._next = 0
         self._running = 0
         self._stopping = False
-        self.state = FakeState(world=world)
+        self.state = start_of(world)
         self.writer: Writer | None = None
         if path is not None:
             self.record_to(path)
@@ -128,7 +115,7 @@ class FakeSession:
         self.clock = 0
         self.engine.feed(Reentry(0))
         self.console = b""
-        self.state = FakeState(world=self.state.world)
+        self.state = start_of(self.state.world)
 
     def _record(self, record: Record) -> None:
         if self.writer is not None:
@@ -144,14 +131,16 @@ class FakeSession:
         try:
             event = self.guest.send(self.regs) if self.regs is not None else next(self.guest)
         except StopIteration:
-            self.state = state._replace(where="ended", why="ended", detail="halted for \x1b[1mgood")
+            self.state = replace(state, where="ended", why="ended", detail="halted for \x1b[1mgood")
             return
+        self.event = event
         row = state.row + 1
         self._record(td_exit(row, event, self.clock))
         at = LENGTH * (state.steps + 1)
-        self.state = state._replace(row=row, step=-1, instructions=at)
+        self.state = replace(state, row=row, step=-1, instructions=at)
         if event.regs.r11 == SubFunction.IO and event.regs.r13:
             self.console += bytes([event.regs.r15 & 0xFF])
+            self.state = replace(self.state, console=len(self.console))
         self._done(self.engine.feed(event))
 
     def _answer(self) -> None:
@@ -169,11 +158,11 @@ class FakeSession:
         state = self.state
         self._record(step_record(state.row, 0, step, self.clock))
         self.held = None
-        new = state._replace(
+        new = replace(state,
             step=state.step + 1, steps=state.steps + 1, since_step=0, why="a step", detail="",
             where="in the TD", answer={}, proposed={}, convert=(),
         )  # fmt: skip
-        self.state = new._replace(rip=BASE + 4 * (new.instructions % 64))
+        self.state = replace(new, rip=BASE + 4 * (new.instructions % 64))
         if step.outcome is Outcome.REENTER_TD:
             self.regs = step.regs
             return
@@ -197,7 +186,8 @@ class FakeSession:
         assert self.held is not None
         step, proposed, reply = self.held
         assert step.run is not None
-        self.state = self.state._replace(
+        self.state = replace(
+            self.state,
             where="held",
             answer=fields_of(step.run, reply.answer),
             proposed=fields_of(step.run, proposed.answer),
@@ -216,9 +206,7 @@ class FakeSession:
         state = self.state
         if self.held is None or not self.breakpoints.looks_at_steps:
             return []
-        body = self.held[0]
-        record = Record(2, state.row, 0, None, body, COMPLETE)
-        summary = summarise(state.row, [record], TD)
+        summary = step_summary(state.row, 0, self.event, self.held[0], TD, self.clock)
         return self.breakpoints.at_step(summary, userspace=True)
 
     # --- the non-blocking half ------------------------------------------------------------
@@ -253,7 +241,7 @@ class FakeSession:
     def finish(self) -> None:
         """The guest that runs on is stopped."""
         if self._running:
-            self.state = self.state._replace(why="interrupted")
+            self.state = replace(self.state, why="interrupted")
             self._tell(FakeEvent(self._running, "done", self.state))
             self._running = 0
 
@@ -266,10 +254,8 @@ class FakeSession:
 
     def poll(self) -> list[FakeEvent]:
         os.set_blocking(self._read, False)
-        try:
+        with suppress(BlockingIOError):
             os.read(self._read, 4096)
-        except BlockingIOError:
-            pass
         events, self.events = self.events, []
         return events
 
@@ -283,22 +269,22 @@ class FakeSession:
 
     # --- commands -------------------------------------------------------------------------
 
-    def _do_step(self) -> FakeState:
+    def _do_step(self) -> State:
         self._advance()
         return self.state
 
-    def _do_step_instruction(self, count: int = 1) -> FakeState:
+    def _do_step_instruction(self, count: int = 1) -> State:
         state = self.state
         if state.where == "held" or state.since_step + count >= LENGTH:
             return self._do_step()
-        self.state = state._replace(
+        self.state = replace(state,
             instructions=state.instructions + count, since_step=state.since_step + count,
             rip=state.rip + 4 * count, why="instruction count reached",
         )  # fmt: skip
         self.memory[0x10] ^= 0xFF
         return self.state
 
-    def _do_cont(self) -> FakeState:
+    def _do_cont(self) -> State:
         for _ in range(500):
             self._advance()
             if self.state.where == "ended":
@@ -308,16 +294,16 @@ class FakeSession:
                 for number in hits:
                     self.breakpoints.count_hit(number)
                 text = next(item.text for item in self.breakpoints if item.number == hits[0])
-                self.state = self.state._replace(why="breakpoint", detail=text)
+                self.state = replace(self.state, why="breakpoint", detail=text)
                 break
         return self.state
 
-    def _do_edit(self, fields: dict[str, Any]) -> FakeState:
+    def _do_edit(self, fields: dict[str, Any]) -> State:
         self._edit(fields)
         self.edits[self.state.steps] = fields
         return self.state
 
-    def _do_inject(self, vector: int, vcpu: int) -> FakeState:
+    def _do_inject(self, vector: int, vcpu: int) -> State:
         if vcpu:
             raise TdxdbgError(f"no vCPU {vcpu}: there are 1")
         return self.state
@@ -334,27 +320,29 @@ class FakeSession:
         start = address % 4096
         return bytes(self.memory[start : start + size])
 
-    def _do_console(self, since: int = 0, size: int = 1 << 16) -> tuple[int, bytes]:
-        return len(self.console), self.console[since : since + size]
+    def _do_console(self, since: int = 0) -> tuple[int, bytes]:
+        return len(self.console), self.console[since:]
 
-    def _do_breakpoints(self) -> list[Breakpoint]:
-        return list(self.breakpoints)
+    def _do_breakpoints(self) -> list[dict[str, Any]]:
+        return [listed(item) for item in self.breakpoints]
 
     def _do_add_breakpoint(
         self, condition: str = "", address: int = 0, text: str = ""
-    ) -> Breakpoint:
+    ) -> dict[str, Any]:
         if condition:
-            return self.breakpoints.add_exit(condition)
-        return self.breakpoints.add_code(address, text)
+            return listed(self.breakpoints.add_exit(condition))
+        return listed(self.breakpoints.add_code(address, text))
 
-    def _do_add_watchpoint(self, address: int, size: int, vcpu: int | None = None) -> Breakpoint:
-        return self.breakpoints.add_write(address, size)
+    def _do_add_watchpoint(
+        self, address: int, size: int, vcpu: int | None = None, text: str = ""
+    ) -> dict[str, Any]:
+        return listed(self.breakpoints.add_write(address, size, text))
 
-    def _do_change_breakpoint(self, number: int, enabled: bool) -> None:
-        self.breakpoints.enable(number, enabled=enabled)
+    def _do_change_breakpoint(self, id: int, enabled: bool) -> None:
+        self.breakpoints.enable(id, enabled=enabled)
 
-    def _do_remove_breakpoint(self, number: int) -> None:
-        self.breakpoints.remove(number)
+    def _do_remove_breakpoint(self, id: int) -> None:
+        self.breakpoints.remove(id)
 
     # --- the past -------------------------------------------------------------------------
 
@@ -379,7 +367,7 @@ class FakeSession:
             past._advance()
         return past
 
-    def _do_reverse_step_instruction(self) -> FakeSession | FakeState:
+    def _do_reverse_step_instruction(self) -> FakeSession:
         state = self.state
         target = self if state.world == "past" else self._past()
         if state.since_step:
@@ -388,9 +376,9 @@ class FakeSession:
         else:
             target._run_to(max(state.steps - 1, 0))
             target._do_step_instruction(LENGTH - 1)
-        return target if target is not self else target.state
+        return target
 
-    def _do_reverse_cont(self) -> FakeSession | FakeState:
+    def _do_reverse_cont(self) -> FakeSession:
         here = self.state.steps
         target = self if self.state.world == "past" else self._past()
         target.breakpoints = self.breakpoints
@@ -401,28 +389,41 @@ class FakeSession:
             if target._hits():
                 found = target.state.steps
         target._run_to(found)
-        return target if target is not self else target.state
+        return target
 
-    def _do_last_write(self, address: int, size: int, vcpu: int = 0) -> FakeSession | FakeState:
+    def _do_last_write(self, address: int, size: int, vcpu: int = 0) -> FakeSession:
         return self._do_reverse_cont()
 
-    def _do_make_live(self) -> FakeState:
+    def _do_make_live(self) -> State:
         steps = self.state.steps
         number = 1
         folder = Path(os.environ["TDXDBG_FAKE"])
         while (folder / f"fork{number}.tdxt").exists():
             number += 1
         self.record_to(folder / f"fork{number}.tdxt")
-        self.state = self.state._replace(world="fork")
+        self.state = replace(self.state, world="fork")
         self._run_to(steps)
         return self.state
+
+
+def listed(item: Breakpoint) -> dict[str, Any]:
+    """As a session lists a breakpoint."""
+    kind = {"exit": "condition", "code": "address", "write": "watch"}[item.kind.value]
+    return {
+        "id": item.number, "kind": kind, "text": item.text, "enabled": item.enabled,
+        "hits": item.hits, "address": item.address, "size": item.size,
+    }  # fmt: skip
 
 
 class FakeProgram:
     """Four bytes an instruction; a symbol every 64 of them."""
 
     class _Symbols:
-        _all = {"start": BASE, "map_gpa": BASE + 0x40, "evil\x1b[31m": BASE + 0x80}
+        _all: ClassVar[dict[str, int]] = {
+            "start": BASE,
+            "map_gpa": BASE + 0x40,
+            "evil\x1b[31m": BASE + 0x80,
+        }
 
         def find(self, name: str) -> int | None:
             return self._all.get(name)
@@ -439,7 +440,7 @@ class FakeProgram:
         at, name = max(found)
         return f"{name}+{address - at:#x}" if address > at else name
 
-    def lines(self, start: int, data: bytes, registers: dict[str, int]) -> tuple[CodeLine, ...]:
+    def lines(self, start: int, data: bytes, registers: Mapping[str, int]) -> tuple[CodeLine, ...]:
         labels = {at: name for name, at in self.symbols._all.items()}
         made = []
         for at in range(start, start + min(len(data), 512), 4):

@@ -137,6 +137,11 @@ class Context:
         """Registers of the engine -> here."""
         self._unicorn.save(self.address)
 
+    def fetch_in_hook(self) -> None:
+        """The same while the engine runs, as it would leave them at the end."""
+        self._unicorn.save(self.address)
+        self.rflags = self.rflags
+
     def dump(self) -> bytes:
         """Everything, for a checkpoint of this process."""
         return bytes(self.memory[_HEADER:])
@@ -164,6 +169,13 @@ class Context:
         self.q[RIP] = rip & U64
 
     @property
+    def linear_rip(self) -> int:
+        """The linear address of the instruction at RIP."""
+        if self.d[HFLAGS] & HF_CS64:
+            return self.q[RIP]
+        return self.q[RIP] + self.segment_base(CS) & 0xFFFF_FFFF
+
+    @property
     def rflags(self) -> int:
         return Unicorn.context_register(self.address, x86_const.UC_X86_REG_EFLAGS)
 
@@ -172,7 +184,8 @@ class Context:
         self.d[CC_OP] = _CC_OP_EFLAGS
         self.q[CC_SRC] = rflags & _ARITHMETIC
         self.d[DF] = 0xFFFF_FFFF if rflags & RFLAGS_DF else 1
-        self.q[EFLAGS] = rflags & ~(_ARITHMETIC | RFLAGS_DF) | 2
+        # A start takes all of them from here, and keeps them apart until its end.
+        self.q[EFLAGS] = rflags | 2
 
     @property
     def cpl(self) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections import defaultdict
+from collections.abc import Callable
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -33,8 +34,9 @@ _HOST_SAVE_AT: Final = 0x2000
 _IO_BITMAP_AT: Final = 0x4000
 _MSR_BITMAP_AT: Final = 0x8000
 _HIDDEN_SIZE: Final = 0x10000
-#: VMRUN with RAX = the control block.
-_STUB: Final = bytes.fromhex("0f01d8f4")
+#: VMRUN with RAX = the control block; NOP.
+_STUB: Final = bytes.fromhex("0f01d890")
+_NOP_AT: Final = 3
 #: Walks of two operands that cross a page, with the operands.
 _MOST_PAGES: Final = 32
 
@@ -57,6 +59,13 @@ class Kind:
     SYSTEM_CALL: Final = -3
     #: Unicorn gave up; `detail` is its error number.
     BROKEN: Final = -4
+    #: The next instruction is at a breakpoint; the next store is to watched memory.
+    BREAKPOINT: Final = -5
+    WATCHPOINT: Final = -6
+
+
+#: Codes that nothing else of the same instruction may replace.
+_STOPS: Final = (Kind.BREAKPOINT, Kind.WATCHPOINT)
 
 
 class Exit(NamedTuple):
@@ -64,8 +73,9 @@ class Exit(NamedTuple):
 
     `code`: see Kind. `retired`: instructions that are done; one that exited is
     not among them. `detail`: the port (IO), the address of a #PF, the GPA of a
-    nested page fault, an error number (BROKEN). `size`: bytes of an I/O access;
-    `is_in`; `next_rip` (IO): RIP of the instruction after it.
+    nested page fault, an error number (BROKEN), the offset in the RAM buffer
+    (WATCHPOINT). `size`: bytes of an I/O access, or of the write; `is_in`;
+    `next_rip` (IO): RIP of the instruction after it.
     """
 
     code: int
@@ -95,7 +105,10 @@ class Cpu:
         self._hidden[_MSR_BITMAP_AT : _MSR_BITMAP_AT + len(bitmap)] = bitmap
         self._flat = Context(unicorn)
         self._before = Context(unicorn)
-        self._loaded: Context | None = None
+        #: Whose registers the engine had last.
+        self.loaded: Context | None = None
+        #: Takes back the instruction that hit a watchpoint; offset and size of its write.
+        self.undo: Callable[[Context], tuple[int, int]] = _nothing_to_undo
         self._code = Kind.COUNT
         self._io = (0, 0, False)
         self._entering = False
@@ -133,7 +146,7 @@ class Cpu:
         context = Context(unicorn)
         self._check_entry(context, start)
         self._settle(context, start)
-        self._loaded = None
+        self.loaded = None
         unicorn.flush_tlb()
         return context
 
@@ -171,10 +184,10 @@ class Cpu:
     def run(self, context: Context, count: int) -> Exit:
         """Run at most `count` instructions (>= 1); the context is up to date after it."""
         unicorn = self.unicorn
-        if self._loaded is not context:
-            if self._loaded is not None:
+        if self.loaded is not context:
+            if self.loaded is not None:
                 unicorn.flush_tlb()
-            self._loaded = context
+            self.loaded = context
         if self._memory.changed:
             self.forget_changed_code()
         self._code = Kind.COUNT
@@ -203,6 +216,8 @@ class Cpu:
             return self._end_io(context, begun)
         if code == Kind.SYSTEM_CALL:
             context.restore_dump(self._before.dump())
+        if code == Kind.WATCHPOINT:
+            return Exit(code, begun - 1, *self.undo(context))
         return Exit(code, begun - 1)
 
     def _end_io(self, context: Context, begun: int) -> Exit:
@@ -231,6 +246,10 @@ class Cpu:
         context.d[ctx.CR_INTERCEPTS + intercept] = saved
         return result
 
+    def new_context(self) -> Context:
+        """A place for registers of this engine."""
+        return Context(self.unicorn)
+
     # --- caches -----------------------------------------------------------------------
 
     def flush_tlb(self) -> None:
@@ -242,6 +261,22 @@ class Cpu:
         self._forget_code()
         self.unicorn.flush_tlb()
         self._memory.changed.clear()
+
+    def remove_code_hooks(self, hooks: list[int]) -> None:
+        """Take code hooks out; the TLB is flushed.
+
+        Unicorn walks the page tables to the code that they were called from,
+        at the next start. So it starts once without any.
+        """
+        for hook in hooks:
+            self.unicorn.remove_hook(hook)
+        self._flat.load()
+        self._entering = True
+        self.unicorn.start(_HIDDEN + _NOP_AT, 1)
+        self._entering = False
+        self.loaded = None
+        self.unicorn.flush_code()
+        self.unicorn.flush_tlb()
 
     def forget_changed_code(self) -> None:
         """Drop translated code if Python wrote over the bytes it was made of.
@@ -300,8 +335,20 @@ class Cpu:
 
     # --- callbacks --------------------------------------------------------------------
 
+    def stop_before(self, code: int) -> None:
+        """In a hook: end the slice; the instruction that is under way is not done."""
+        self._code = code
+        self.unicorn.stop()
+
+    @property
+    def may_stop(self) -> bool:
+        """In a hook: whether nothing has ended the slice yet."""
+        return self._code == Kind.COUNT
+
     def _on_exit(self, number: int) -> None:
-        code = self._code = number - vmcb.EXIT_BASE
+        code = number - vmcb.EXIT_BASE
+        if self._code not in _STOPS:
+            self._code = code
         if code == vmcb.VINTR:
             # Close the window at once: Unicorn looks at interrupts before it looks
             # whether it should stop, and would come back here for ever.
@@ -325,7 +372,7 @@ class Cpu:
         before.load()
 
     def _on_system_call(self) -> None:
-        self._before.fetch()
+        self._before.fetch_in_hook()
         self._code = Kind.SYSTEM_CALL
         self.unicorn.stop()
 
@@ -352,6 +399,10 @@ class Cpu:
                     self._to_protect.append(page)
                     self.unicorn.stop()
             self._code_ranges[page].add((offset, offset + end - start))
+
+
+def _nothing_to_undo(context: Context) -> tuple[int, int]:
+    raise AssertionError("a watchpoint was hit, and nobody set one")
 
 
 def _in_pages(address: int, size: int) -> list[tuple[int, int]]:

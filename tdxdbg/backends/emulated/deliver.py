@@ -72,7 +72,10 @@ class _Gate(NamedTuple):
 
 
 def deliver(memory: Memory, context: Context, space: Space, event: Event) -> Done | Waiting:
-    """Let the guest take `event`, or what comes of it."""
+    """Let the guest take `event`, or what comes of it.
+
+    Raises WatchedError, with nothing done, before a frame goes to watched memory.
+    """
     while True:
         try:
             if context.d[ctx.HFLAGS] & ctx.HF_LMA:
@@ -129,6 +132,22 @@ def _enter_handler(context: Context, event: Event, rsp: int, target: int, kind: 
         context.q[ctx.CR2] = event.cr2
 
 
+def _write_frame(
+    memory: Memory, pieces: list[tuple[int, int]], frame: bytes, event: Event, linear: int
+) -> None:
+    """All of the frame; raises WatchedError before any of it."""
+    watched = memory.watched
+    if watched.ranges:
+        at = 0
+        for offset, size in pieces:
+            watched.check(offset, size, f"the frame of vector {event.vector}", linear + at & U64)
+            at += size
+    at = 0
+    for offset, size in pieces:
+        memory.put(offset, frame[at : at + size])
+        at += size
+
+
 # --- long mode ------------------------------------------------------------------------
 
 
@@ -144,10 +163,7 @@ def _deliver64(memory: Memory, context: Context, space: Space, event: Event) -> 
     pieces = space.find_for_write(rsp & U64, len(frame))
     if not is_canonical(gate.target):
         raise _fault(GP_VECTOR, 0, event)
-    at = 0
-    for offset, size in pieces:
-        memory.put(offset, frame[at : at + size])
-        at += size
+    _write_frame(memory, pieces, frame, event, rsp & U64)
     if new_cpl != cpl:
         context.set_segment(ctx.SS, Segment(new_cpl, 0, 0, 0))
     context.set_flat_code(gate.selector & ~3 | new_cpl, new_cpl)
@@ -247,11 +263,9 @@ def _deliver32(memory: Memory, context: Context, space: Space, event: Event) -> 
         words.append(event.error_code)
     frame = b"".join(word.to_bytes(4, "little") for word in reversed(words))
     esp = context.q[ctx.GPRS + RSP] - len(frame) & 0xFFFF_FFFF
-    at = 0
     linear = esp + context.segment_base(ctx.SS) & 0xFFFF_FFFF
-    for offset, size in space.find_for_write(linear, len(frame)):
-        memory.put(offset, frame[at : at + size])
-        at += size
+    pieces = space.find_for_write(linear, len(frame))
+    _write_frame(memory, pieces, frame, event, linear)
     context.set_segment(ctx.CS, segment)
     _enter_handler(context, event, esp, low | high << 16, kind & 0xF)
 

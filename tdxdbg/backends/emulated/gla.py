@@ -30,6 +30,18 @@ def find(memory: Memory, context: Context, shared_mask: int, gpa: int) -> int:
     return 0
 
 
+def find_plain(memory: Memory, context: Context, shared_mask: int, gpa: int) -> int:
+    """The same for any page of RAM, whether it is shared or not; -1 if it cannot be told.
+
+    `gpa` is without the shared bit, and the address is exactly that of its byte.
+    """
+    for address in _candidates(memory, context, shared_mask):
+        found = translate(memory, context, shared_mask, address, 0)
+        if found.table_gpa < 0 and (found.gpa & ~shared_mask ^ gpa) & _PAGE_MASK == 0:
+            return address & _PAGE_MASK | gpa & ~_PAGE_MASK
+    return -1
+
+
 def _candidates(memory: Memory, context: Context, shared_mask: int) -> Iterator[int]:
     """Linear addresses that the instruction at RIP may access."""
     code = code_at_rip(memory, context, shared_mask, 15)

@@ -25,6 +25,7 @@ from tdxdbg.backends.emulated.decode import What
 from tdxdbg.backends.emulated.platform import Platform, event_of
 from tdxdbg.backends.emulated.space import GuestFaultError
 from tdxdbg.backends.emulated.vcpu import Event, Origin, Vcpu
+from tdxdbg.backends.emulated.watched import WatchedError
 from tdxdbg.module.results import Kind, ModuleExit, Result
 
 _EFER: Final = 0xC000_0080
@@ -70,10 +71,15 @@ class Handler:
             vmcb.NESTED_PAGE_FAULT: self._nested_fault,
             End.IO: self._io,
             End.SYSTEM_CALL: self._system_call,
+            End.BREAKPOINT: self._window,
+            End.WATCHPOINT: self._watchpoint,
         }
 
     def handle(self, vcpu: Vcpu, end: Exit) -> ModuleExit | None:
-        """React to anything but the end of a slice and a broken CPU."""
+        """React to anything but the end of a slice and a broken CPU.
+
+        Raises WatchedError where a write to watched memory comes next.
+        """
         method = self._table.get(end.code)
         if method is not None:
             try:
@@ -232,9 +238,17 @@ class Handler:
     def _software_interrupt(self, vcpu: Vcpu, end: Exit) -> ModuleExit | None:
         context = vcpu.context
         vector, length = decode.software_interrupt(self._code(vcpu), is_64bit=context.is_64bit)
-        return_rip = context.rip + length
-        self._platform.clock.retire(1)
-        return self._deliver(vcpu, Event(vector, None, Origin.SOFTWARE, return_rip))
+        event = Event(vector, None, Origin.SOFTWARE, context.rip + length)
+        clock = self._platform.clock
+        clock.retire(1)
+        try:
+            return self._deliver(vcpu, event)
+        except WatchedError:
+            if vcpu.event is event:
+                # Nothing has come of it yet, so it can be executed again.
+                vcpu.event = None
+                clock.retire(-1)
+            raise
 
     def _system_call(self, vcpu: Vcpu, end: Exit) -> ModuleExit | None:
         """SYSCALL; SYSENTER gets here outside 64-bit mode."""
@@ -384,8 +398,14 @@ class Handler:
         return self._deliver(vcpu, Event(_DB))
 
     def _window(self, vcpu: Vcpu, end: Exit) -> ModuleExit | None:
-        """The guest can take an interrupt now; the machine looks at that by itself."""
+        """The guest can take an interrupt now; the machine looks at that by itself.
+
+        So it does at a breakpoint.
+        """
         return None
+
+    def _watchpoint(self, vcpu: Vcpu, end: Exit) -> ModuleExit | None:
+        raise WatchedError(end.detail, end.size)
 
     def _shutdown(self, vcpu: Vcpu, end: Exit) -> ModuleExit | None:
         platform = self._platform

@@ -7,19 +7,22 @@ neither where a run was paused nor which checkpoints were taken changes it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from tdxdbg.abi.regs import Regs
 from tdxdbg.backends import Pause, Why
-from tdxdbg.backends.emulated import clock, vmcb
+from tdxdbg.backends.emulated import clock, gla, vmcb
 from tdxdbg.backends.emulated import context as ctx
 from tdxdbg.backends.emulated.apic import LocalApic
+from tdxdbg.backends.emulated.cpu import Exit
 from tdxdbg.backends.emulated.cpu import Kind as End
 from tdxdbg.backends.emulated.handler import Handler
 from tdxdbg.backends.emulated.kvm_side import KvmSide
-from tdxdbg.backends.emulated.memory import RamImage
+from tdxdbg.backends.emulated.memory import PAGE, PAGE_SHIFT, RamImage
 from tdxdbg.backends.emulated.platform import Platform
-from tdxdbg.backends.emulated.space import peek, poke
+from tdxdbg.backends.emulated.space import gpa_pieces, peek, poke
+from tdxdbg.backends.emulated.stops import Stops
 from tdxdbg.backends.emulated.vcpu import (
     NO_CALL,
     Event,
@@ -32,15 +35,17 @@ from tdxdbg.backends.emulated.vcpu import (
 )
 from tdxdbg.backends.emulated.view import GuestRegisters, registers_of
 from tdxdbg.backends.emulated.vmcb import StartState
+from tdxdbg.backends.emulated.watched import WatchedError
 from tdxdbg.engine.gpa import GpaMap
 from tdxdbg.engine.state import TdExit
 from tdxdbg.module.results import ModuleExit
 
 #: Instructions that a vCPU runs before another one gets its turn.
 SLICE: Final = 200_000
-#: Every so many TD exits the TLB is flushed, so that a checkpoint there
-#: (which has to flush it) is no event of its own.
+#: Every so many TD exits, and guest instructions, the TLB is flushed, so that a
+#: checkpoint there (which has to flush it) is no event of its own.
 QUIET_EXITS: Final = 64
+QUIET_INSTRUCTIONS: Final = 4_000_000
 #: Exits in a row without one instruction done, after which nothing will come.
 _STUCK: Final = 10_000
 _FOREVER: Final = 1 << 62
@@ -59,6 +64,7 @@ class MachineCheckpoint(NamedTuple):
     exits: int
     current: int
     slice_left: int
+    quiet: bool
 
 
 class Machine:
@@ -74,6 +80,7 @@ class Machine:
         self.platform = platform
         self.kvm = KvmSide(platform, large_pages=large_pages)
         self._handler = Handler(platform)
+        self._stops = Stops(platform.cpu, platform.memory, platform.clock, platform.shared_mask)
         self.vcpus = tuple(
             Vcpu(index, platform.cpu.new_vcpu(start)) for index, start in enumerate(starts)
         )
@@ -86,6 +93,12 @@ class Machine:
         self._slice_left = SLICE
         self._interrupted = False
         self._barren = 0
+        #: Called at each quiet place that is none of a TD exit; it may take a checkpoint.
+        self.on_quiet: Callable[[], object] | None = None
+        self._quiet = True
+        self._next_quiet = QUIET_INSTRUCTIONS
+        #: What the host did to watched memory.
+        self._noted: Pause | None = None
 
     # --- running ----------------------------------------------------------------------
 
@@ -111,18 +124,22 @@ class Machine:
         subject.context.regs = entered.regs
         subject.where = Where.HALTED if halted and subject.apic.pending() < 0 else Where.TD
         if entered.inject is not None:
-            exit_ = self.platform.deliver(subject, Event(20))
-            if exit_ is not None:
-                return self._leave(subject, exit_)
+            subject.event = Event(20)
         return None
 
     def resume(self) -> TdExit | Pause:
         """Go on after a Pause, with the vCPUs that are in the TD."""
+        clock = self.platform.clock
         while True:
+            if clock.instructions >= self._next_quiet:
+                self._be_quiet()
             if self._interrupted:
                 self._interrupted = False
                 return Pause(Why.INTERRUPTED, self._current)
-            left = self.instruction_limit - self.platform.clock.instructions
+            if self._noted is not None:
+                noted, self._noted = self._noted, None
+                return noted
+            left = self.instruction_limit - clock.instructions
             if left <= 0:
                 return Pause(Why.INSTRUCTIONS, self._current)
             if self.exits >= self.exit_budget:
@@ -130,7 +147,10 @@ class Machine:
             vcpu = self._pick()
             if isinstance(vcpu, Pause):
                 return vcpu
-            ended = self._turn(vcpu, left)
+            try:
+                ended = self._turn(vcpu, min(left, self._next_quiet - clock.instructions))
+            except WatchedError as error:
+                return self._watched(vcpu, error)
             if ended is not None:
                 return ended
 
@@ -177,24 +197,36 @@ class Machine:
             self.platform.clock.tsc = max(tsc, min(wakes))
 
     def _turn(self, vcpu: Vcpu, left: int) -> TdExit | Pause | None:
-        """Deliver what is due, run until something happens, and deal with it."""
-        platform = self.platform
+        """Deliver what is due, run until something happens, and deal with it.
+
+        Raises WatchedError before a write to watched memory.
+        """
+        clock, stops = self.platform.clock, self._stops
         if vcpu.event is not None or vcpu.apic.irr:
+            if stops.armed:
+                stops.arrive(vcpu)
             exit_ = self._deliver_due(vcpu)
             if exit_ is not None:
                 return self._leave(vcpu, exit_)
-        before = platform.clock.instructions
         count = min(left, self._slice_left)
         if vcpu.apic.deadline:
-            count = min(count, max(vcpu.apic.deadline - platform.clock.tsc, 1))
-        end = platform.cpu.run(vcpu.context, count)
-        platform.clock.retire(end.retired)
+            count = min(count, max(vcpu.apic.deadline - clock.tsc, 1))
+        if stops.armed:
+            stops.arrive(vcpu)
+            if stops.at_breakpoint(vcpu):
+                return Pause(Why.BREAKPOINT, vcpu.index, address=vcpu.context.linear_rip)
+            stops.prepare(count)
+        before = clock.instructions
+        end = self._run(vcpu, count)
         if end.code == End.BROKEN:
-            rip = vcpu.context.rip
-            return Pause(Why.BROKEN, vcpu.index, f"unicorn error {end.detail} at RIP {rip:#x}")
-        exit_ = None if end.code == End.COUNT else self._handler.handle(vcpu, end)
-        done = platform.clock.instructions - before
-        self._slice_left -= done
+            return self._broken(vcpu, f"unicorn error {end.detail}")
+        exit_ = None
+        try:
+            if end.code != End.COUNT:
+                exit_ = self._handler.handle(vcpu, end)
+        finally:
+            done = clock.instructions - before
+            self._slice_left -= done
         if end.code == vmcb.PAUSE:
             self._slice_left = 0
         self._barren = 0 if done else self._barren + 1
@@ -202,9 +234,39 @@ class Machine:
             return self._leave(vcpu, exit_)
         if self._barren > _STUCK:
             self._barren = 0
-            rip = vcpu.context.rip
-            return Pause(Why.BROKEN, vcpu.index, f"the guest makes no progress at RIP {rip:#x}")
+            return self._broken(vcpu, "the guest makes no progress")
         return None
+
+    def _run(self, vcpu: Vcpu, count: int) -> Exit:
+        """Run the CPU; its instructions are done."""
+        self._quiet = False
+        end = self.platform.cpu.run(vcpu.context, count)
+        self.platform.clock.retire(end.retired)
+        if self._stops.armed:
+            self._stops.arrive(vcpu)
+        return end
+
+    @staticmethod
+    def _broken(vcpu: Vcpu, how: str) -> Pause:
+        return Pause(Why.BROKEN, vcpu.index, f"{how} at RIP {vcpu.context.rip:#x}")
+
+    def _watched(self, vcpu: Vcpu, error: WatchedError) -> Pause:
+        """A write to watched memory comes next; going on does it."""
+        self._stops.pass_write(vcpu)
+        platform, offset = self.platform, error.offset
+        gpa = platform.memory.gpa_of_page(offset >> PAGE_SHIFT) | offset & (PAGE - 1)
+        linear = error.linear
+        if not error.who:
+            linear = gla.find_plain(platform.memory, vcpu.context, platform.shared_mask, gpa)
+        return Pause(Why.WATCHPOINT, vcpu.index, error.who, gpa, error.size, linear)
+
+    def _be_quiet(self) -> None:
+        """A place for a checkpoint, in a stretch without TD exits."""
+        self._next_quiet += QUIET_INSTRUCTIONS
+        self.platform.cpu.flush_tlb()
+        self._quiet = True
+        if self.on_quiet is not None:
+            self.on_quiet()
 
     def _deliver_due(self, vcpu: Vcpu) -> ModuleExit | None:
         """An event that waits, then an interrupt; or ask for the interrupt window."""
@@ -233,12 +295,14 @@ class Machine:
         in_kernel, vcpu.call = self.kvm.look_at(vcpu, exit_)
         if self.exits % QUIET_EXITS == 0:
             platform.cpu.flush_tlb()
+            self._quiet = True
         return TdExit(vcpu.index, exit_.vp_enter_ret, exit_.regs, in_kernel=in_kernel)
 
     # --- the host's other calls -------------------------------------------------------
 
     def set_memory_attributes(self, gpa: int, size: int, *, private: bool) -> None:
         """KVM_SET_MEMORY_ATTRIBUTES (bytes, without the shared bit)."""
+        self._note_write(gpa, size)
         self.kvm.set_memory_attributes(gpa, size, private=private)
 
     def inject(self, vcpu: int, vector: int) -> None:
@@ -259,6 +323,11 @@ class Machine:
         return self.platform.clock.instructions
 
     @property
+    def current(self) -> int:
+        """The vCPU whose turn it is, as long as it is in the TD."""
+        return self._current
+
+    @property
     def tsc(self) -> int:
         return self.platform.clock.tsc
 
@@ -269,15 +338,30 @@ class Machine:
         Elsewhere it flushes the TLB where the run did not, and a guest that
         clears accessed bits without INVLPG could see that.
         """
-        return self.exits % QUIET_EXITS == 0
+        return self._quiet
+
+    @property
+    def next_quiet(self) -> int:
+        """Where the next quiet place that is none of a TD exit will be, in instructions."""
+        return self._next_quiet
 
     def read_gpa(self, gpa: int, size: int) -> bytes | None:
         """Guest memory, `size` bytes; the shared bit does not matter; None: no RAM there."""
         return self.platform.memory.read(gpa & ~self.platform.shared_mask, size)
 
     def write_gpa(self, gpa: int, data: bytes) -> bool:
-        """Change guest memory; False where there is no RAM."""
-        return self.platform.memory.write(gpa & ~self.platform.shared_mask, data)
+        """Change guest memory, as the host; False where there is no RAM."""
+        plain = gpa & ~self.platform.shared_mask
+        self._note_write(plain, len(data))
+        return self.platform.memory.write(plain, data)
+
+    def _note_write(self, gpa: int, size: int) -> None:
+        """The host writes to memory: if that is watched, the next `resume` says so."""
+        watched = self.platform.memory.watched
+        if watched.ranges:
+            for start, end in self.platform.memory.ranges(gpa, size):
+                if watched.touches(start, end - start):
+                    self._noted = Pause(Why.WATCHPOINT, self._current, "the host", gpa, size)
 
     def is_shared(self, gpa: int) -> bool:
         """Whether KVM's memory attributes say that a page is shared."""
@@ -314,6 +398,44 @@ class Machine:
         if subject.where is Where.HOST:
             self.platform.module.start(vcpu, regs, rip)
 
+    # --- stopping ---------------------------------------------------------------------
+
+    def set_breakpoints(self, addresses: Iterable[int]) -> None:
+        """Pause before the instructions at these linear addresses, of any vCPU, and no others.
+
+        Each arrival is one pause, at its first round if it is a string
+        instruction with REP; going on executes the instruction.
+        """
+        self._stops.set_breakpoints(addresses)
+
+    def set_watchpoints(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Pause before writes to these GPA ranges (bytes), and no others.
+
+        Seen are the stores of instructions (each round of a REP by itself), the
+        frames of exceptions and interrupts, what the TDX module writes and
+        clears; the host's writes are noted after they are done. Not seen are the
+        accessed and dirty bits of page tables, and the second half of a store
+        over two pages that are no neighbours in the RAM and that no operand names.
+        """
+        memory, plain = self.platform.memory, ~self.platform.shared_mask
+        self._stops.set_watchpoints(
+            found for gpa, size in ranges for found in memory.ranges(gpa & plain, size)
+        )
+
+    def pass_breakpoint(self, vcpu: int) -> None:
+        """No pause for a breakpoint where the vCPU stands; for one who came here otherwise."""
+        self._stops.pass_breakpoint(self.vcpus[vcpu])
+
+    def pass_watchpoint(self, vcpu: int) -> None:
+        """No pause for what the vCPU's next instruction writes."""
+        self._stops.pass_write(self.vcpus[vcpu])
+
+    def translate(self, vcpu: int, address: int, size: int) -> list[tuple[int, int]] | None:
+        """(GPA without the shared bit, size) of the pieces of linear memory; None: not mapped."""
+        platform = self.platform
+        context = self.vcpus[vcpu].context
+        return gpa_pieces(platform.memory, context, platform.shared_mask, address, size)
+
     # --- time travel ------------------------------------------------------------------
 
     def checkpoint(self) -> MachineCheckpoint:
@@ -333,6 +455,7 @@ class Machine:
             self.exits,
             self._current,
             self._slice_left,
+            self._quiet,
         )
 
     def restore(self, checkpoint: MachineCheckpoint) -> None:
@@ -350,4 +473,10 @@ class Machine:
         self.exits = checkpoint.exits
         self._current = checkpoint.current
         self._slice_left = checkpoint.slice_left
+        self._quiet = checkpoint.quiet
+        self._next_quiet = checkpoint.instructions // QUIET_INSTRUCTIONS + 1
+        self._next_quiet *= QUIET_INSTRUCTIONS
+        self._noted = None
+        self._stops.forget()
+        self._stops.clean_up()
         platform.cpu.flush_all()

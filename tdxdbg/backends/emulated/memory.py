@@ -19,6 +19,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
+from tdxdbg.backends.emulated.watched import Watched
 from tdxdbg.errors import BackendError
 
 PAGE: Final = 4096
@@ -88,6 +89,7 @@ class Memory:
         self.words = memoryview(self.buffer).cast("Q")
         self.dirty: set[int] = set()
         self.changed: list[tuple[int, int]] = []
+        self.watched = Watched()
         self._starts = [slot.gpa for slot in self.slots]
         self._offsets = [0]
         for slot in self.slots:
@@ -162,6 +164,24 @@ class Memory:
     def digest(self) -> str:
         """SHA-256 of the whole RAM, in hex."""
         return hashlib.sha256(self.buffer).hexdigest()
+
+    # --- watched bytes ----------------------------------------------------------------
+
+    def ranges(self, gpa: int, size: int) -> list[tuple[int, int]]:
+        """(start, end) in the buffer of what is RAM of [gpa, gpa + size)."""
+        found = []
+        for slot in self.slots:
+            low, high = max(gpa, slot.gpa), min(gpa + size, slot.gpa + slot.size)
+            if low < high:
+                start = self.offset(low)
+                found.append((start, start + high - low))
+        return found
+
+    def before_write(self, gpa: int, size: int, who: str) -> None:
+        """Somebody other than the CPU is about to write; raises WatchedError."""
+        if self.watched.ranges:
+            for start, end in self.ranges(gpa, size):
+                self.watched.check(start, end - start, who)
 
     # --- checkpoints ------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from tdxdbg.backends.emulated.module_api import Module
 from tdxdbg.backends.emulated.nested import NestedTable
 from tdxdbg.backends.emulated.space import CodeReader, Space
 from tdxdbg.backends.emulated.vcpu import Event, Vcpu
+from tdxdbg.backends.emulated.watched import WatchedError
 from tdxdbg.module.results import Guest, Kind, ModuleExit, Result
 
 IA32_XSS: Final = 0xDA0
@@ -112,11 +113,19 @@ class Platform:
     # --- events -----------------------------------------------------------------------
 
     def deliver(self, vcpu: Vcpu, event: Event) -> ModuleExit | None:
-        """Let the guest take an event; a TD exit on the way leaves it in `vcpu.event`."""
+        """Let the guest take an event.
+
+        A TD exit on the way leaves it in `vcpu.event`, and so does a frame
+        that would go to watched memory (WatchedError).
+        """
         vcpu.event = None
         space = self.space(vcpu)
         for _ in range(_FAULT_RETRIES):
-            outcome = deliver(self.memory, vcpu.context, space, event)
+            try:
+                outcome = deliver(self.memory, vcpu.context, space, event)
+            except WatchedError:
+                vcpu.event = event
+                raise
             if outcome is Done.DELIVERED:
                 return None
             if outcome is Done.TRIPLE_FAULT:

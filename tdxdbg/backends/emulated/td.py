@@ -52,7 +52,11 @@ class Module(TdxModule):
 
 
 class GuestRam:
-    """The RAM, as the TDX module reaches it; it has looked at the page's state before."""
+    """The RAM, as the TDX module reaches it; it has looked at the page's state before.
+
+    A write to watched memory raises WatchedError. The module changes its own
+    state after its writes, so the TDCALL can be executed again.
+    """
 
     def __init__(self, memory: Memory, shared_mask: int) -> None:
         self._memory = memory
@@ -64,10 +68,14 @@ class GuestRam:
         return bytes(size) if data is None else data
 
     def write_gpa(self, gpa: int, data: bytes) -> None:
-        self._memory.write(gpa & self._private, data)
+        plain = gpa & self._private
+        self._memory.before_write(plain, len(data), "the TDX module")
+        self._memory.write(plain, data)
 
     def zero_gpa(self, gpa: int, size: int) -> None:
-        self._memory.zero(gpa & self._private, size)
+        plain = gpa & self._private
+        self._memory.before_write(plain, size, "the TDX module")
+        self._memory.zero(plain, size)
 
 
 def open_machine(config: TdConfig) -> Machine:

@@ -47,6 +47,13 @@ _IN_HOOK = ctypes.CFUNCTYPE(
 _OUT_HOOK = ctypes.CFUNCTYPE(
     None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p
 )
+_CODE_HOOK = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p
+)
+_WRITE_HOOK = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64,
+    ctypes.c_void_p,
+)  # fmt: skip
 _PLAIN_HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 
@@ -98,7 +105,7 @@ class Unicorn:
         self.failure: BaseException | None = None
         self._counter = ctypes.c_uint64.from_address(handle + _EMU_COUNTER)
         self._count = ctypes.c_uint64.from_address(handle + _EMU_COUNT)
-        self._hooks: list[object] = []
+        self._hooks: dict[int, object] = {}
 
     def __del__(self) -> None:
         """Close the engine; a half-made object has none."""
@@ -267,27 +274,68 @@ class Unicorn:
         ):
             self._add(unicorn.unicorn_const.UC_HOOK_INSN, _PLAIN_HOOK(hook), instruction)
 
+    def on_code(self, address: int, react: Callable[[int], None]) -> int:
+        """`react(address)` before each instruction at a linear address; a hook to remove.
+
+        Code that is translated already does not call it.
+        """
+
+        def hook(_uc: int, at: int, _size: int, _data: int) -> None:
+            try:
+                react(at)
+            except BaseException as error:
+                self._fail(error)
+
+        return self._add(
+            unicorn.unicorn_const.UC_HOOK_CODE, _CODE_HOOK(hook), first=address, last=address
+        )
+
+    def on_write(self, first: int, last: int, react: Callable[[int, int], None]) -> int:
+        """`react(address, size)` before each store that begins at [first, last]; a hook.
+
+        Physical addresses, in bytes. All code calls it, whenever it was
+        translated; the engine's own writes to page tables do not.
+        """
+
+        def hook(_uc: int, _kind: int, at: int, size: int, _value: int, _data: int) -> None:
+            try:
+                react(at, size)
+            except BaseException as error:
+                self._fail(error)
+
+        return self._add(
+            unicorn.unicorn_const.UC_HOOK_MEM_WRITE, _WRITE_HOOK(hook), first=first, last=last
+        )
+
+    def remove_hook(self, hook: int) -> None:
+        """Never in a hook."""
+        uclib.uc_hook_del(self.handle, ctypes.c_size_t(hook))
+        del self._hooks[hook]
+
     def _fail(self, error: BaseException) -> None:
         self.failure = error
         self.stop()
 
-    def _add(self, kind: int, callback: Any, *instruction: int) -> None:
+    def _add(
+        self, kind: int, callback: Any, *instruction: int, first: int = 1, last: int = 0
+    ) -> int:
+        """A hook for [first, last]; for everything by default."""
         hook = ctypes.c_size_t()
-        self._hooks.append(callback)  # Unicorn keeps no reference to it
-        function = ctypes.cast(callback, ctypes.c_void_p)
         self._check(
             uclib.uc_hook_add(
                 self.handle,
                 ctypes.byref(hook),
                 kind,
-                function,
+                ctypes.cast(callback, ctypes.c_void_p),
                 None,
-                ctypes.c_uint64(1),
-                ctypes.c_uint64(0),
+                ctypes.c_uint64(first),
+                ctypes.c_uint64(last),
                 *(ctypes.c_int(number) for number in instruction),
             ),
             "a hook",
         )
+        self._hooks[hook.value] = callback  # Unicorn keeps no reference to it
+        return hook.value
 
     def _check(self, error: int, what: str) -> None:
         if error:

@@ -110,6 +110,7 @@ class AnswerForm:
     typing: bool = False
     active: int = 0
     _typed: dict[str, LineEdit] = field(default_factory=dict)
+    _touched: set[str] = field(default_factory=set)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -129,6 +130,7 @@ class AnswerForm:
         """Begin to type, in the first field."""
         self.typing, self.active = True, 0
         self._typed.clear()
+        self._touched.clear()
 
     def cancel(self) -> None:
         """Forget what was typed."""
@@ -147,12 +149,20 @@ class AnswerForm:
 
     def key(self, name: str, character: str | None) -> bool:
         """A key for the active field; the first one typed replaces the proposed value."""
-        fresh = self.name not in self._typed
         line = self.line(self.name)
-        if fresh and (character or "").isprintable() and character:
-            line.replace(0, "")
-            line.delete_end()
+        if self.name not in self._touched and character is not None and character.isprintable():
+            line.end()
+            line.delete_start()
+        self._touched.add(self.name)
         return line.key(name, character)
+
+    def takes(self) -> str:
+        """What can be typed in the active field, in a few words."""
+        known = list(names_for(self.run, self.name))
+        size = data_size(self.run) if self.name == "data" else 0
+        if known:
+            return f"a number, or {', '.join(known[:4])}..."
+        return f"a number, or {size} hex bytes" if size > 1 else "a number"
 
     def problem(self, name: str) -> str:
         """What is wrong with a field's text; empty when nothing is."""

@@ -17,6 +17,7 @@ from typing import ClassVar, Final, TypeVar
 from textual.binding import BindingType
 from textual.timer import Timer
 
+from tdxdbg.decode.text import Safe
 from tdxdbg.traces import open_trace
 from tdxdbg.ui.app import ReplayApp, bindings
 from tdxdbg.ui.keys import LIVE_HINTS, LIVE_KEYS, Key
@@ -309,12 +310,12 @@ class LiveScreen(ReplayApp, inherit_bindings=False):
             where=sight.where if sight is not None else "",
         )
 
-    def _asks(self) -> str:
+    def _asks(self) -> Safe:
         """What the exit that is held asks of userspace."""
         moment = self.moment() if self.following and self.world.held else None
         step = moment.shown if moment is not None else None
         if moment is None or step is None:
-            return ""
+            return own("")
         return asks_of(step, moment.td)
 
     def say(self) -> None:

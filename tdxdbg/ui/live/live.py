@@ -38,7 +38,7 @@ _ABOUT_WRITE = (
 )
 
 
-class LiveApp(LiveScreen, inherit_bindings=False):
+class LiveApp(LiveScreen):
     """The screen of a live run, with its keys."""
 
     # --- running ------------------------------------------------------------------------
@@ -259,6 +259,8 @@ class LiveApp(LiveScreen, inherit_bindings=False):
             self._focus_before = self.desk.view.focus
             self.focus_pane(UAPI)
             uapi.show(uapi.moment)
+            tab = "  Tab: next field" if len(form.fields) > 1 else ""
+            self.tell(f"{form.takes()}  Enter gives it{tab}  Esc drops it", "focus")
 
     def _dropped(self) -> None:
         self.hints.say(None)
@@ -276,6 +278,7 @@ class LiveApp(LiveScreen, inherit_bindings=False):
             self.tell(str(error))
             return
         form.cancel()
+        self.hints.say(None)
         self.focus_pane(self._focus_before)
         if values:
             self.world.link.ask("edit", self._edited_then_step, self.tell, fields=values)
@@ -352,14 +355,18 @@ class LiveApp(LiveScreen, inherit_bindings=False):
     def _add_stop(self, text: str) -> None:
         stop = parse_stop(text, self.names)
         for link in self._links():
-            link.ask(
-                *_command(stop), self._stops_changed, self.tell, **_arguments(stop, link.state)
-            )
+            link.ask(_command(stop), self._stops_changed, self.tell, **_arguments(stop, link.state))
 
     def _add_stop_like(self, stop: Breakpoint) -> None:
         """The same breakpoint in another world."""
-        if stop.kind.value == "exit":
-            self.world.link.ask("add_breakpoint", self._stops_changed, condition=stop.text)
+        how: dict[str, Any] = {"condition": stop["text"]}
+        command = "add_breakpoint"
+        if stop["kind"] == "address":
+            how = {"address": stop["address"], "text": stop["text"]}
+        elif stop["kind"] == "watch":
+            command = "add_watchpoint"
+            how = {"address": stop["address"], "size": stop["size"], "text": stop["text"]}
+        self.world.link.ask(command, self._stops_changed, self.tell, **how)
 
     def _links(self) -> list[Link]:
         """The present, and the past that is looked at: both know the breakpoints."""
@@ -372,7 +379,7 @@ class LiveApp(LiveScreen, inherit_bindings=False):
         self.world.stops = tuple(stops)
         code = self.pane(CODE, CodePane)
         code.breakpoints = {
-            stop.address: stop.enabled for stop in stops if stop.kind.value == "code"
+            stop["address"]: stop["enabled"] for stop in stops if stop["kind"] == "address"
         }
         code.redraw()
         if isinstance(self.screen, StopList):
@@ -392,10 +399,10 @@ class LiveApp(LiveScreen, inherit_bindings=False):
     def _change_stop(self, how: str, stop: Breakpoint) -> None:
         for link in self._links():
             if how == "remove":
-                link.ask("remove_breakpoint", self._stops_changed, number=stop.number)
+                link.ask("remove_breakpoint", self._stops_changed, id=stop["id"])
             else:
                 link.ask("change_breakpoint", self._stops_changed,
-                         number=stop.number, enabled=not stop.enabled)  # fmt: skip
+                         id=stop["id"], enabled=not stop["enabled"])  # fmt: skip
 
     def action_last_write(self) -> None:
         self._quiet()
@@ -411,7 +418,9 @@ class LiveApp(LiveScreen, inherit_bindings=False):
 
     def _last_write(self, text: str) -> None:
         stop = parse_stop(f"watch {text}", self.names)
-        self._travel("last_write", **_arguments(stop, self.world.state))
+        arguments = {**_arguments(stop, self.world.state)}
+        arguments.pop("text", None)
+        self._travel("last_write", **arguments)
 
     def action_memory(self) -> None:
         self._quiet()
@@ -441,8 +450,8 @@ def world_name(world: World) -> str:
     return f"fork {world.fork}" if world.fork else "live"
 
 
-def _command(stop: Stop) -> tuple[str]:
-    return ("add_watchpoint",) if stop.kind == "write" else ("add_breakpoint",)
+def _command(stop: Stop) -> str:
+    return "add_watchpoint" if stop.kind == "write" else "add_breakpoint"
 
 
 def _arguments(stop: Stop, state: State) -> Mapping[str, Any]:
@@ -451,7 +460,8 @@ def _arguments(stop: Stop, state: State) -> Mapping[str, Any]:
     if stop.kind == "code":
         return {"address": stop.address.value, "text": stop.text}
     vcpu = {"vcpu": state.vcpu} if stop.address.linear else {}
-    return {"address": stop.address.value, "size": stop.size, **vcpu}
+    where = {"address": stop.address.value, "size": stop.size}
+    return {**where, "text": stop.text, **vcpu}
 
 
 __all__ = ["LiveApp", "Session"]

@@ -71,10 +71,7 @@ class Looking:
 
         link.ask("registers", registers, vcpu=vcpu)
         self.ask_memory()
-        if past:
-            link.ask("console", self._past_console(place), since=0, size=0)
-        else:
-            self._console.limit(None)
+        self._console.limit(state.console if past else None)
 
     def leave(self, why: str) -> None:
         """No session stands at the place that is shown: `why` is reading, gone or running."""
@@ -85,6 +82,8 @@ class Looking:
 
     def ask_console(self, link: Link, text: SerialText) -> None:
         """What the guest of the present wrote since the last time."""
+        if link.state.console <= text.total:
+            return
 
         def more(found: tuple[int, bytes]) -> None:
             total, data = found
@@ -95,13 +94,6 @@ class Looking:
                     self._console.update_text()
 
         link.ask("console", more, since=text.total)
-
-    def _past_console(self, place: int) -> Callable[[tuple[int, bytes]], None]:
-        def found(answer: tuple[int, bytes]) -> None:
-            if place == self._place:
-                self._console.limit(answer[0])
-
-        return found
 
     # --- code ---------------------------------------------------------------------------
 

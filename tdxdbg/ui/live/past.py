@@ -54,9 +54,9 @@ class Past:
         self._begin(link)
         wish = self._wish
 
-        def moved(state: State) -> None:
+        def moved(_: object) -> None:
             if wish == self._wish:
-                link.state = state
+                link.state = link.session.state
                 self._end()
 
         link.ask(command, moved, self._refused(wish), **arguments)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -22,25 +22,14 @@ _TEXT: Final = 44
 _NONE: Final = own("There are none. a sets one: on an exit, an instruction, or a write to memory.")
 _FOOT: Final = ((own("a add  Space on/off  d delete  Esc"), "dim"),)
 _KINDS: Final[dict[str, Safe]] = {
-    "exit": own("exit "),
-    "code": own("code "),
-    "write": own("write"),
+    "condition": own("exit "),
+    "address": own("code "),
+    "watch": own("write"),
 }
 
 
-class Breakpoint(Protocol):
-    """As `tdxdbg.breakpoints.Breakpoint`."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def kind(self) -> Any: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def enabled(self) -> bool: ...
-    @property
-    def hits(self) -> int: ...
+#: As a session lists it: id, kind, text, enabled, hits, address, size. Untrusted.
+Breakpoint = Mapping[str, Any]
 
 
 class StopList(ModalScreen[str | None], inherit_bindings=False):
@@ -90,18 +79,19 @@ class StopList(ModalScreen[str | None], inherit_bindings=False):
         lines = [self._line(number, item) for number, item in enumerate(self._stops)]
         if not lines:
             lines = [BLANK, *(line((piece, "dim")) for piece in wrap(_NONE, _WIDEST))]
-        self._pane.set_lines(lines, _FOOT, self._at)
+        self._pane.set_lines(lines, _FOOT, self._at if self._pane.rows else None)
 
     def _line(self, number: int, item: Breakpoint) -> Line:
-        kind = _KINDS.get(item.kind.value, own("?    "))
-        hits = f"  {item.hits:,} hit{'s' * (item.hits != 1)}"
+        kind = _KINDS.get(str(item["kind"]), own("?    "))
+        hits, enabled = item["hits"], bool(item["enabled"])
+        text = cut(span(str(item["text"]))[0], _TEXT)
         return line(
-            (_ON if item.enabled else _OFF, "error" if item.enabled else "dim"),
-            span(f"{item.number:>3} ", "dim"),
+            (_ON if enabled else _OFF, "error" if enabled else "dim"),
+            span(f"{item['id']:>3} ", "dim"),
             (kind, "name"),
             (own("  "), "dim"),
-            (pad(cut(span(item.text)[0], _TEXT), _TEXT), "value" if item.enabled else "dim"),
-            span(hits, "text"),
+            (pad(text, _TEXT), "value" if enabled else "dim"),
+            span(f"  {hits:,} hit{'s' * (hits != 1)}", "text"),
             current=number == self._at,
         )
 

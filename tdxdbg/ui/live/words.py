@@ -26,6 +26,7 @@ _DOING: Final[dict[str, Span]] = {
     "died": (own(" DIED "), "warning"),
 }
 _SPACE: Final = own(" ")
+_NO_EXIT: Final = own("")
 
 
 class Situation(NamedTuple):
@@ -42,7 +43,7 @@ class Situation(NamedTuple):
     behind: str = ""
     reading: bool = False
     died: str = ""
-    asks: str = ""
+    asks: Safe = _NO_EXIT
     where: str = ""
 
     @property
@@ -115,7 +116,7 @@ def _counts(state: State) -> list[Span]:
 
 def _held(at: Situation) -> list[Span]:
     state = at.state
-    spans: list[Span] = [_SPACE_TEXT, word(at.asks or "an exit", "value")]
+    spans: list[Span] = [_SPACE_TEXT, (at.asks or own("an exit"), "value")]
     spans.append((own(" waits for userspace's answer: "), "text"))
     if state.stop:
         return [*spans, (own("the VMM stops: "), "error"), word(state.stop, "error")]

@@ -208,10 +208,11 @@ def _asks(step: Step, td: Td) -> Safe:
     return unpadded(text)
 
 
-def asks_of(step: Step, td: Td) -> str:
+def asks_of(step: Step, td: Td) -> Safe:
     """An exit to userspace and what it asks, in one line."""
     root = decode_step(step, call_of(None, td=td))
-    return " ".join(text for text in (root.raw, _asks(step, td)) if text)
+    asks = _asks(step, td)
+    return concat(root.raw, own(" "), asks) if asks else root.raw
 
 
 def _role(step: Step) -> str:

@@ -62,21 +62,18 @@ class UapiPane(MomentPane):
         #: Called when the typed answer is to be given, or was dropped.
         self.give: Callable[[], None] = _nobody
         self.dropped: Callable[[], None] = _nobody
-        #: The line that is typed in, counted from the end; 0: none.
-        self._typed_at = 0
 
     def draw_moment(self, moment: Moment) -> Drawn:
-        self._typed_at = 0
-        lines, foot, _ = self._drawn(moment)
-        return lines, foot, len(lines) - self._typed_at if self._typed_at else None
-
-    def _drawn(self, moment: Moment) -> Drawn:
         step = moment.shown
         if step is None:
             return self.explain(own("What KVM did with this was not recorded.")), (), None
         if step.outcome is Outcome.REENTER_TD:
             return self._entered(moment), (), None
         lines = self._fields(moment, step) + self._completer(moment, step)
+        if self.form is not None and self.form_at == (moment.row, moment.step):
+            # What a person can do comes first.
+            first, at = pending_lines(self.form, moment, self.columns)
+            return [*first, BLANK, *lines], self._foot(), at
         return lines + self._answer(moment, step), self._foot(), None
 
     def _foot(self) -> tuple[Span, ...]:
@@ -181,11 +178,6 @@ class UapiPane(MomentPane):
         return self._with_meaning(head, own("pending"), "text")
 
     def _answer(self, moment: Moment, step: Step) -> list[Line]:
-        if self.form is not None and self.form_at == (moment.row, moment.step):
-            lines, at = pending_lines(self.form, moment, self.columns)
-            if self.form.typing:
-                self._typed_at = len(lines) - at
-            return lines
         if moment.answer is None and moment.step + 1 >= moment.steps:
             return [line((own("the row ends here: no answer"), "dim"))]
         lines = [line((own("userspace answers"), "title"))]

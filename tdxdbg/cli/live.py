@@ -1,0 +1,67 @@
+"""tdxdbg live."""
+
+from __future__ import annotations
+
+import click
+
+from tdxdbg.cli.options import kernel_option
+
+
+@click.command(epilog="Example: tdxdbg live mapgpa_retry --kernel 7.2 --policy eagain:2")
+@click.argument("guest", required=False)
+@click.option("--vcpu", type=click.Choice(["emulated"]), default="emulated", help="What runs it.")
+@kernel_option
+@click.option("--gpaw", type=click.Choice(["48", "52"]), default="48", help="Bits of a GPA.")
+@click.option(
+    "--vcpus", type=click.IntRange(1, 32), metavar="N", help="Default: what the guest is made for."
+)
+@click.option(
+    "--memory", type=click.IntRange(4, 3072), default=64, metavar="MIB", help="Default: 64."
+)
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="NAME",
+    help="How the VMM answers, as eagain:2; may be given again.",
+)
+@click.option("--record", metavar="FILE", help="Write the recording to a new file.")
+@click.option("--theme", metavar="NAME", help="A theme of the themes folder.")
+@click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters only.")
+def command(
+    guest: str | None,
+    vcpu: str,
+    kernel: str | None,
+    gpaw: str,
+    vcpus: int | None,
+    memory: int,
+    policies: tuple[str, ...],
+    record: str | None,
+    theme: str | None,
+    ascii_only: bool,
+) -> int:
+    """Run a guest on an emulated vCPU, stopped before its first instruction.
+
+    GUEST is a sample guest's name, an ELF or a flat file; without it you choose
+    among the samples.
+    """
+    from tdxdbg.errors import SessionError
+    from tdxdbg.ui.live.run import run_live
+    from tdxdbg.ui.themes import ThemeError
+
+    try:
+        return run_live(
+            guest,
+            kernel=kernel,
+            gpaw=int(gpaw),
+            vcpus=vcpus or 0,
+            memory=memory,
+            policies=policies,
+            record=record,
+            theme=theme,
+            ascii_only=ascii_only,
+        )
+    except ThemeError as error:
+        raise click.UsageError(f"--theme: {error}") from error
+    except SessionError as error:
+        raise click.UsageError(str(error)) from error

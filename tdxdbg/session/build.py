@@ -1,0 +1,67 @@
+"""From a configuration to a world that stands at its start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from tdxdbg import __version__
+from tdxdbg.backends.emulated.images import GuestOptions, build
+from tdxdbg.backends.emulated.machine import Machine
+from tdxdbg.backends.emulated.td import open_machine
+from tdxdbg.engine import BY_NAME, Td
+from tdxdbg.session.config import LiveConfig, locate
+from tdxdbg.session.recorder import Recorder
+from tdxdbg.session.run import Run
+from tdxdbg.session.world import World
+from tdxdbg.traces import TraceMeta
+from tdxdbg.vmm import Board, Vmm
+
+_MIB: Final = 1 << 20
+
+
+def open_world(config: LiveConfig, poll: Callable[[], bool]) -> tuple[World, Recorder]:
+    """The world of a configuration, and its recording.
+
+    Raises BackendError, SessionError and TraceError, each one line.
+    """
+    path, vcpus = locate(config.guest)
+    options = GuestOptions(
+        ram_bytes=config.memory * _MIB,
+        gpaw=config.gpaw,
+        vcpus=config.vcpus or vcpus,
+        seed=config.seed,
+    )
+    loaded = build(path, options)
+    ram = tuple((slot.gpa, slot.size) for slot in loaded.config.ram)
+    board = Board(ram=ram, gpaw=loaded.td.gpaw, maxphyaddr=loaded.td.maxphyaddr)
+    vmm = Vmm(config.policies, board)
+    td = vmm.td(loaded.td)
+    machine = open_machine(loaded.config)
+    _limit(machine, config)
+    run = Run(machine, td, BY_NAME[config.generation], vmm)
+    recorder = Recorder(config.record, metadata(config, td), run.engine)
+    world = World(run, recorder, poll)
+    if config.instructions:
+        world.budget = config.instructions
+    return world, recorder
+
+
+def _limit(machine: Machine, config: LiveConfig) -> None:
+    if config.exits:
+        machine.exit_budget = config.exits
+
+
+def metadata(config: LiveConfig, td: Td) -> TraceMeta:
+    """What the recording says of itself; no time, so that equal runs make equal files."""
+    return TraceMeta(
+        source=f"tdxdbg {__version__}",
+        generation=config.generation,
+        origin="emulated",
+        td=td,
+        extra={
+            "guest": config.guest,
+            "policies": list(config.policies),
+            "seed": config.seed,
+        },
+    )

@@ -1,0 +1,105 @@
+"""What a live run is made of, as a value: the same value gives the same run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from tdxdbg import guests
+from tdxdbg.engine import BY_NAME
+from tdxdbg.engine.generations import NEWEST
+from tdxdbg.errors import SessionError
+from tdxdbg.traces.meta import GPA_WIDTHS
+
+#: Far more than a person gives.
+_LONGEST: Final = 4096
+_MOST_POLICIES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LiveConfig:
+    """A guest, and the kernel, VM and VMM around it.
+
+    `guest`: a sample guest's name, an ELF or a flat file. `kernel`: a
+    generation's name, "" the newest. `vcpus`: 0 is what the guest is made for.
+    `memory` in MiB. `policies` of the VMM, by name. `record`: where the
+    recording goes. `seed`: for RDRAND and RDSEED. `exits` and `instructions`:
+    after how many the run stops for good, 0 never.
+    """
+
+    guest: str
+    kernel: str = ""
+    gpaw: int = 48
+    vcpus: int = 0
+    memory: int = 64
+    policies: tuple[str, ...] = ()
+    record: str = ""
+    seed: int = 0
+    exits: int = 0
+    instructions: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kernel and self.kernel not in BY_NAME:
+            raise SessionError(
+                f"no kernel generation {self.kernel!r}: there are {', '.join(BY_NAME)}"
+            )
+        if self.gpaw not in GPA_WIDTHS:
+            raise SessionError(f"a GPA width of {self.gpaw} bits: a TD has 48 or 52")
+        for name, most in _NUMBERS.items():
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value <= most:
+                raise SessionError(f"{name} {value!r}: give a number from 0 to {most}")
+        if len(self.policies) > _MOST_POLICIES:
+            raise SessionError(f"{len(self.policies)} policies: at most {_MOST_POLICIES}")
+        for text in (self.guest, self.record, *self.policies):
+            if not isinstance(text, str) or len(text) > _LONGEST or "\0" in text:
+                raise SessionError(f"{str(text)[:40]!r} is no name of a guest, file or policy")
+
+    @property
+    def generation(self) -> str:
+        """The kernel generation's name."""
+        return self.kernel or NEWEST.name
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> LiveConfig:
+        """Raises SessionError for what is no configuration."""
+        names = {item.name for item in fields(cls)}
+        if not isinstance(data, dict) or not set(data) <= names or "guest" not in data:
+            raise SessionError("not the configuration of a live run")
+        policies = data.get("policies", ())
+        if not isinstance(policies, (list, tuple)):
+            raise SessionError("policies must be a list of names")
+        return cls(**{**data, "policies": tuple(policies)})
+
+
+_NUMBERS: Final = {
+    "vcpus": 32,
+    "memory": 4096,
+    "seed": (1 << 64) - 1,
+    "exits": (1 << 62) - 1,
+    "instructions": (1 << 62) - 1,
+}
+
+
+def locate(guest: str) -> tuple[Path, int]:
+    """The image of a guest, and how many vCPUs it is made for; raises SessionError.
+
+    The name of a sample guest goes first: `./NAME` is the file of that name.
+    """
+    if guest.isidentifier():
+        try:
+            found = guests.find(guest)
+        except SessionError:
+            if not os.path.exists(guest):
+                raise
+        else:
+            return found.image, found.vcpus
+    path = Path(guest)
+    if not path.is_file():
+        raise SessionError(f"{guest}: no such file, and no sample guest; give an ELF or flat image")
+    return path, 1

@@ -1,0 +1,486 @@
+"""The process that holds a world: `python -m tdxdbg.session.worker FD`.
+
+FD is a socket with the client at its other end (`channel`). The first request
+says what to run; the worker ends when the client is gone. While the guest runs
+the socket is looked at between slices of work, so what only looks is answered
+at once and an interrupt is never late.
+
+To look at the past a worker forks. The child goes to the place, says over a
+pipe that it is there, and the client gets a socket to it; the present stays as
+it is. A place is reached by re-execution, so a child costs what it writes.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from inspect import signature
+from typing import Any, Final, NamedTuple, NoReturn
+
+from tdxdbg.breakpoints import Breakpoints
+from tdxdbg.errors import SessionError, TdxdbgError
+from tdxdbg.session import look
+from tdxdbg.session.build import metadata, open_world
+from tdxdbg.session.channel import Channel, ChannelError
+from tdxdbg.session.config import LiveConfig
+from tdxdbg.session.history import BUDGET
+from tdxdbg.session.moves import MOVES, PRESENT, RUNS, run_past
+from tdxdbg.session.recorder import Recorder
+from tdxdbg.session.run import Position, Stop, Why
+from tdxdbg.session.view import view
+from tdxdbg.session.world import World
+
+#: Seconds between two progress messages while the guest runs.
+_PROGRESS: Final = 0.1
+#: Seconds between two looks whether the client is still there, in long work.
+_WATCH: Final = 1.0
+#: What a worker may grow by, beyond its guest's RAM and checkpoints, in bytes.
+_ROOM: Final = 2 << 30
+#: Requests that wait, and forked worlds.
+_MOST_REQUESTS: Final = 1024
+_MOST_WORLDS: Final = 64
+#: Seconds that forked worlds get to end by themselves.
+_LAST_WORDS: Final = 0.5
+
+
+class Request(NamedTuple):
+    """What the client wants; its reply carries the same number."""
+
+    number: int
+    command: str
+    arguments: dict[str, Any]
+
+
+class _ForkedError(BaseException):
+    """Unwinds a forked child to its own loop: it has to go where `request` says."""
+
+    def __init__(self, request: Request, ready: Channel) -> None:
+        super().__init__()
+        self.request = request
+        self.ready = ready
+
+
+class _ClientGoneError(BaseException):
+    """Unwinds everything: nobody is there any more."""
+
+
+class _Child:
+    """A forked world. `ready` says when it is there; `socket` is for the client then."""
+
+    def __init__(self, number: int, ready: Channel, client: socket.socket) -> None:
+        self.number = number
+        self.ready = ready
+        self.socket: socket.socket | None = client
+
+    def close(self) -> None:
+        self.ready.close()
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+
+class Worker:
+    """One world, its client, and the worlds that were forked from it."""
+
+    def __init__(self, channel: Channel, config: LiveConfig) -> None:
+        """Raises what `open_world` raises."""
+        self.channel = channel
+        self.config = config
+        self.world: World
+        self.recorder: Recorder | None
+        self.world, self.recorder = open_world(config, self.poll)
+        self.record = self.recorder.path
+        self.kind = "live"
+        #: The newest place that a past may go to.
+        self.end: Position | None = None
+        self.stop, self.why = Stop(Why.START), ""
+        self._queue: deque[Request] = deque()
+        self._running: Request | None = None
+        self._interrupted = False
+        self._progress = 0.0
+        self._children: dict[int, _Child] = {}
+
+    # --- the loop ---------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Until the client is gone."""
+        while True:
+            try:
+                self._turn()
+            except _ForkedError as fork:
+                self._become(fork)
+            except (_ClientGoneError, ChannelError):
+                return
+
+    def _turn(self) -> None:
+        if self._queue:
+            self._do(self._queue.popleft())
+            return
+        pipes = [child.ready.fileno() for child in self._children.values() if child.socket]
+        self.channel.wait(_WATCH if self._children else None, pipes)
+        self._take()
+
+    def poll(self) -> bool:
+        """Between slices of work: whether to stop."""
+        self._take()
+        now = time.monotonic()
+        if self.recorder is not None:
+            self.recorder.tick(now)
+        running = self._running
+        if running is not None and now - self._progress >= _PROGRESS:
+            self._progress = now
+            # Who does not read gets no more of them.
+            if self.channel.is_flushed:
+                self._say(running.number, "progress", self.state())
+        return self._interrupted or bool(self.failure)
+
+    @property
+    def failure(self) -> str:
+        """Why nothing more can be recorded; empty while it can."""
+        return self.recorder.failure if self.recorder is not None else ""
+
+    def _take(self) -> None:
+        """Everything that has arrived."""
+        self.channel.flush()
+        for message in self.channel.receive():
+            self._arrived(message.body)
+        if self.channel.ended:
+            raise _ClientGoneError
+        if self._children:
+            self._look_after_children()
+
+    def _arrived(self, body: dict[str, Any]) -> None:
+        request = Request(body["request"], body["do"], body["with"])
+        command = request.command
+        moving = self._running is not None and self._running.command in MOVES
+        if command == "close":
+            raise _ClientGoneError
+        if command == "interrupt":
+            self._interrupt(request)
+        elif command == "state" or command in look.LOOKS:
+            self._do(request)
+        elif command in look.CHANGES and not moving:
+            self._do(request)
+            if self._running is not None:
+                self.world.rearm()
+        elif command in MOVES and self.kind != "past":
+            self._reply(request, self._fork)
+        elif len(self._queue) >= _MOST_REQUESTS:
+            self._fail(request, SessionError("too many requests are waiting"))
+        else:
+            self._queue.append(request)
+
+    def _interrupt(self, request: Request) -> None:
+        waiting = any(item.command in RUNS or item.command in MOVES for item in self._queue)
+        if self._running is not None or waiting:
+            self._interrupted = True
+        else:
+            for pid, child in self._children.items():
+                if child.socket is not None:
+                    os.kill(pid, signal.SIGKILL)
+        self._say(request.number, "done", self.state())
+
+    # --- requests ---------------------------------------------------------------------
+
+    def _do(self, request: Request) -> None:
+        command = request.command
+        if command in look.LOOKS:
+            self._reply(request, self._asked, look.LOOKS[command])
+        elif command in look.CHANGES:
+            self._reply(request, self._asked, look.CHANGES[command])
+        elif command in look.INTERVENTIONS:
+            self._reply(request, self._intervene)
+        elif command in RUNS or command in MOVES:
+            self._reply(request, self._run)
+        elif command == "state":
+            self._reply(request, lambda _: self.state())
+        elif command == "make_live":
+            self._reply(request, self._make_live)
+        else:
+            self._fail(request, SessionError(f"no command {command!r}"))
+
+    def _reply(self, request: Request, work: Callable[..., Any], *more: Any) -> None:
+        """Do it, and say what came of it."""
+        try:
+            value = work(request, *more)
+            if value is not _LATER:
+                self._say(request.number, "done", value)
+        except (TdxdbgError, ChannelError) as problem:
+            self._fail(request, problem)
+        except MemoryError:
+            raise
+        except Exception as problem:
+            what = f"a bug in tdxdbg: {type(problem).__name__}: {problem}"
+            self._fail(request, SessionError(what))
+
+    def _fail(self, request: Request, problem: Exception) -> None:
+        name = type(problem).__name__
+        body = {"request": request.number, "kind": "failed", "value": str(problem), "error": name}
+        self.channel.send(body)
+
+    def _say(self, number: int, kind: str, value: Any, *fds: int) -> None:
+        self.channel.send({"request": number, "kind": kind, "value": value}, fds)
+
+    def state(self) -> dict[str, Any]:
+        """See `State`."""
+        return view(self.world, self.kind, self.stop, self.why, self.end, self.failure)
+
+    def _asked(self, request: Request, ask: look.Ask) -> Any:
+        return ask(self.world, **_checked(ask, request, 1))
+
+    def _intervene(self, request: Request) -> dict[str, Any]:
+        if self.kind == "past":
+            raise SessionError(
+                "this is the past, which cannot be changed: make_live goes on from it"
+            )
+        change = look.INTERVENTIONS[request.command]
+        change(self.world, **_checked(change, request, 1))
+        return self.state()
+
+    def _run(self, request: Request) -> dict[str, Any]:
+        if self.failure:
+            raise SessionError(self.failure)
+        work = MOVES.get(request.command) or RUNS[request.command]
+        arguments = _checked(work, request, 1)
+        self._running, self._progress = request, time.monotonic()
+        try:
+            if self.kind == "past" and request.command in RUNS:
+                assert self.end is not None
+                self.stop = run_past(self.world, self.end, request.command, arguments)
+            else:
+                self.stop = work(self.world, **arguments)
+            self.why = PRESENT if self.world.run.position == self.end else ""
+        finally:
+            self._running, self._interrupted = None, False
+            if self.recorder is not None:
+                self.recorder.flush()
+        return self.state()
+
+    # --- other worlds -----------------------------------------------------------------
+
+    def _fork(self, request: Request) -> object:
+        """Another process for a look at the past; its reply comes when it is there."""
+        if len(self._children) >= _MOST_WORLDS:
+            raise SessionError(f"there are {_MOST_WORLDS} worlds already: close one first")
+        _checked(MOVES[request.command], request, 1)
+        if self.recorder is not None:
+            self.recorder.flush()
+        ours, clients = socket.socketpair()
+        here, there = socket.socketpair()
+        try:
+            pid = os.fork()
+        except OSError as problem:
+            for each in (ours, clients, here, there):
+                each.close()
+            raise SessionError(f"no process for another world: {problem.strerror}") from None
+        if pid:
+            ours.close()
+            there.close()
+            self._children[pid] = _Child(request.number, Channel(here), clients)
+            return _LATER
+        clients.close()
+        here.close()
+        self._leave_parent(Channel(ours))
+        raise _ForkedError(request, Channel(there))
+
+    def _leave_parent(self, channel: Channel) -> None:
+        """In the child: what was the parent's is closed, and nothing is recorded."""
+        self.channel.close()
+        for child in self._children.values():
+            child.close()
+        self._children.clear()
+        self.channel = channel
+        _watch(channel)
+        self.recorder = None
+        if self.kind != "past":
+            self.kind, self.end = "past", self.world.run.position
+        self._queue.clear()
+        self._running, self._interrupted = None, False
+
+    def _become(self, fork: _ForkedError) -> None:
+        """Go where this world is wanted, and tell the parent."""
+        self.world.run.sink = None
+        ready, fork.ready = fork.ready, self.channel
+        body: dict[str, Any]
+        try:
+            body = {"value": self._run(fork.request)}
+        except TdxdbgError as problem:
+            body = {"failed": str(problem), "error": type(problem).__name__}
+        ready.send(body)
+        while not ready.flush():
+            ready.wait()
+        ready.close()
+        if "failed" in body:
+            raise _ClientGoneError
+
+    def _look_after_children(self) -> None:
+        for pid, child in list(self._children.items()):
+            if child.socket is not None:
+                self._hear(child)
+            if os.waitpid(pid, os.WNOHANG) != (0, 0):
+                child.close()
+                del self._children[pid]
+
+    def _hear(self, child: _Child) -> None:
+        """Whether a child is where it should be: then the client gets its socket."""
+        messages = child.ready.receive()
+        if not messages:
+            if child.ready.ended:
+                self._lost(child, "the process of the other world died on its way", "SessionError")
+            return
+        body = messages[0].body
+        if "value" not in body:
+            self._lost(child, body["failed"], body["error"])
+            return
+        assert child.socket is not None
+        self._say(child.number, "done", body["value"], child.socket.detach())
+        child.close()
+
+    def _lost(self, child: _Child, why: str, error: str) -> None:
+        body = {"request": child.number, "kind": "failed", "value": why, "error": error}
+        self.channel.send(body)
+        child.close()
+
+    def _make_live(self, request: Request) -> dict[str, Any]:
+        """The past becomes a present of its own, with a recording of its own."""
+        if self.kind != "past":
+            raise SessionError("this is no past: it can be run as it is")
+        record = request.arguments["record"]
+        world = self.world
+        meta = metadata(self.config, world.run.engine.td)
+        recorder = Recorder(record, meta, world.run.engine)
+        try:
+            recorder.copy_prefix(self.record, world.run.steps, self._take)
+        except BaseException:
+            recorder.discard()
+            raise
+        world.forget_future()
+        self.recorder, self.record = recorder, record
+        world.run.sink = recorder
+        self.kind, self.end, self.why = "fork", None, ""
+        return self.state()
+
+    # --- the end ----------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Close the recording, and end the worlds that were forked."""
+        if self.recorder is not None:
+            self.recorder.close()
+        self.channel.close()
+        until = time.monotonic() + _LAST_WORDS
+        for pid, child in self._children.items():
+            child.close()
+            while os.waitpid(pid, os.WNOHANG) == (0, 0):
+                if time.monotonic() > until:
+                    os.kill(pid, signal.SIGKILL)
+                time.sleep(0.005)
+
+
+#: The reply comes from somewhere else.
+_LATER: Final = object()
+
+
+def _checked(work: Callable[..., Any], request: Request, skip: int) -> dict[str, Any]:
+    """The arguments, if they are those of the command; `skip` of its own come first."""
+    names = list(signature(work).parameters)[skip:]
+    unknown = sorted(set(request.arguments) - set(names))
+    if unknown:
+        raise SessionError(f"{request.command} has no {unknown[0]!r}: it takes {', '.join(names)}")
+    try:
+        signature(work).bind(*[None] * skip, **request.arguments)
+    except TypeError as problem:
+        raise SessionError(f"{request.command}: {problem}") from None
+    return request.arguments
+
+
+def _watch(channel: Channel) -> None:
+    """End this process when its client is gone, even in work that looks at no socket."""
+    poll = select.poll()
+    poll.register(channel.fileno(), 0)
+    seen = 0
+
+    def look_up(signum: int, frame: object) -> None:
+        nonlocal seen
+        if poll.poll(0):
+            seen += 1
+            # Once: it may be ending in good order.
+            if seen > 1:
+                os._exit(1)
+
+    signal.signal(signal.SIGALRM, look_up)
+    signal.setitimer(signal.ITIMER_REAL, _WATCH, _WATCH)
+
+
+def _limit_memory(config: LiveConfig) -> None:
+    """No guest makes this process grow without bound; a bound above what it may need."""
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        now = int(statm.read().split()[0]) * resource.getpagesize()
+    limit = now + (config.memory << 20) + 2 * BUDGET + _ROOM
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    # Nobody asked for a guest's memory in a file.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _open(channel: Channel) -> Worker | None:
+    """The first request: what to run."""
+    messages = channel.receive()
+    while not messages and not channel.ended:
+        channel.wait()
+        messages = channel.receive()
+    if not messages:
+        return None
+    body = messages[0].body
+    try:
+        worker = Worker(channel, LiveConfig.from_json(body["with"]))
+        _limit_memory(worker.config)
+        channel.send({"request": body["request"], "kind": "done", "value": worker.state()})
+        return worker
+    except (TdxdbgError, ImportError, OSError, MemoryError) as problem:
+        name, what = type(problem).__name__, str(problem)
+        if not isinstance(problem, TdxdbgError):
+            name, what = "BackendError", f"the emulated vCPU does not start: {name}: {problem}"
+        channel.send({"request": body["request"], "kind": "failed", "value": what, "error": name})
+        while not channel.flush():
+            channel.wait()
+        return None
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Serve the client at the other end of a socket."""
+    # An interrupt from the terminal is the client's, who asks for it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sock = socket.socket(fileno=int(arguments[0]))
+    os.set_inheritable(sock.fileno(), False)
+    channel = Channel(sock)
+    _watch(channel)
+    status = 0
+    try:
+        worker = _open(channel)
+        if worker is not None:
+            worker.serve()
+            worker.finish()
+    except MemoryError:
+        print("out of memory: the worker's limit is used up", file=sys.stderr)
+        status = 1
+    except Exception as problem:
+        print(f"a bug in tdxdbg: {type(problem).__name__}: {problem}", file=sys.stderr)
+        status = 1
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
+    # Without the last rites of C libraries: forked children share them.
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,72 @@
+"""The guest's image on the screen: instructions in words, with symbols and source lines.
+
+Only the code is read through a session; names come from the file, which may
+be another one than what runs: they are said beside the bytes, not instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from tdxdbg.abi.regs import Regs
+from tdxdbg.backends.elf import read_guest
+from tdxdbg.backends.lines import Lines, lines_of
+from tdxdbg.backends.symbols import Symbols, symbols_of
+from tdxdbg.decode.disassembly import Instruction, around, asks_for
+from tdxdbg.ui.live.sight import CodeLine
+
+#: Instructions before and after the one at RIP.
+_BEFORE: Final = 20
+_AFTER: Final = 60
+
+
+class Image:
+    """`symbols` and lines of one file."""
+
+    def __init__(self, symbols: Symbols, lines: Lines) -> None:
+        self.symbols = symbols
+        self._lines = lines
+
+    @classmethod
+    def read(cls, path: Path) -> Image:
+        """The image in a file; raises BackendError."""
+        file = read_guest(path)
+        return cls(symbols_of(file), lines_of(file))
+
+    def name(self, address: int) -> str:
+        """`main+0x12`, raw; empty where no symbol is."""
+        return self.symbols.describe(address)
+
+    def lines(self, start: int, data: bytes, registers: Mapping[str, int]) -> tuple[CodeLine, ...]:
+        """Instructions around RIP, out of `data` at `start`."""
+        rip = registers.get("rip", start)
+        symbol = self.symbols.at(rip)
+
+        def read(address: int, size: int) -> bytes:
+            at = address - start
+            return data[at : at + size] if at >= 0 else b""
+
+        found = around(
+            read,
+            rip,
+            before=_BEFORE,
+            after=_AFTER,
+            start=symbol.address if symbol is not None else None,
+            bits=64 if registers.get("is_64bit", 1) else 32,
+            name_of=self.name,
+        )
+        regs = Regs(**{name: registers.get(name, 0) for name in Regs._fields})
+        return tuple(self._line(one, asks_for(one, regs) if one.address == rip else "")
+                     for one in found)  # fmt: skip
+
+    def _line(self, one: Instruction, asks: str) -> CodeLine:
+        place = self._lines.at(one.address)
+        source = ""
+        if place is not None:
+            text = (self._lines.text(place) or "").strip()
+            source = f"{place.file}:{place.line}  {text}"
+        comment = asks or one.comment
+        label = self.symbols.label(one.address)
+        return CodeLine(one.address, one.data, one.text, comment, label, source)

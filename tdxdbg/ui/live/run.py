@@ -1,0 +1,83 @@
+"""From the command line to the live screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from tdxdbg import guests
+from tdxdbg.errors import BackendError
+from tdxdbg.session import LiveConfig, Session
+from tdxdbg.session.config import locate
+from tdxdbg.ui.live.image import Image
+from tdxdbg.ui.live.live import LiveApp
+from tdxdbg.ui.live.pick import PickApp
+from tdxdbg.ui.themes import choose, load_themes
+
+
+def run_live(
+    guest: str | None,
+    *,
+    kernel: str | None = None,
+    gpaw: int = 48,
+    vcpus: int = 0,
+    memory: int = 64,
+    policies: Sequence[str] = (),
+    record: str | None = None,
+    theme: str | None = None,
+    ascii_only: bool = False,
+) -> int:
+    """Run a guest on the screen until the user quits; returns the exit status.
+
+    It stands before its first instruction. Without a `guest` the user chooses
+    among the samples. Raises SessionError, BackendError,
+    TraceError and ThemeError; an error inside the screen is raised when the
+    terminal is restored.
+    """
+    themes = load_themes()
+    palette = choose(themes, theme)
+    terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    if guest is None and terminal:
+        picker = PickApp(guests.guests(), palette, ascii_only)
+        guest = picker.run()
+        if guest is None:
+            return picker.return_code or 0
+    if guest is None or not terminal:
+        raise BackendError("live needs a terminal; without one use: tdxdbg record")
+    path, _ = locate(guest)
+    image = Image.read(path)
+    session = Session.open(
+        guest,
+        kernel=kernel or "",
+        gpaw=gpaw,
+        vcpus=vcpus,
+        memory=memory,
+        policies=tuple(policies),
+        record=record,
+    )
+    with session:
+        again = _again(session.config)
+        app = LiveApp(
+            session,
+            palette,
+            program=image,
+            start=lambda: Session.start(again),
+            ascii_only=ascii_only,
+            title=os.path.basename(guest),
+            notice=themes.problems[0] if themes.problems else "",
+        )
+        try:
+            app.run()
+        finally:
+            app.close()
+        if app.crash is not None:
+            raise app.crash
+        return app.return_code or 0
+
+
+def _again(config: LiveConfig) -> LiveConfig:
+    """The same run, in a recording of its own."""
+    from dataclasses import replace
+
+    return replace(config, record="")

@@ -1,0 +1,151 @@
+"""Breakpoints and watchpoints: exact places, and runs that are what they were without them."""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from typing import Final
+
+import pytest
+
+from tdxdbg.abi.regs import NO_REGS
+from tdxdbg.backends import Pause, Why
+from tdxdbg.backends.emulated.machine import Machine
+from tdxdbg.backends.emulated.vcpu import Where
+from tdxdbg.engine.state import TdExit
+from tests.backends.emulated.harness import RAM, TABLES, answer, is_pending, machine
+from tests.backends.emulated.test_machine import GUESTS, LONG, registers
+
+#: Where the CPU itself writes accessed and dirty bits.
+TABLES_END: Final = TABLES + 0x5000
+LIMIT: Final = 300_000
+
+
+class Driver:
+    """Answers exits as harness.run does, and comes back at each Pause."""
+
+    def __init__(self, name: str) -> None:
+        vcpus = 2 if name == "two" else 1
+        self.machine = machine(name, GUESTS.get(name, ()), vcpus=vcpus)
+        self.machine.instruction_limit = LIMIT
+        for vcpu in self.machine.vcpus[:-1]:
+            vcpu.where = Where.TD
+        self.exits: list[TdExit] = []
+        assert self.machine.enter(vcpus - 1, NO_REGS) is None
+
+    def next(self) -> Pause | None:
+        """None: the guest is done."""
+        while True:
+            last = self.machine.resume()
+            if isinstance(last, Pause):
+                return last
+            self.exits.append(last)
+            if last.vp_enter_ret >> 62 or is_pending(last) or last.regs.r11 == 0x10003:
+                return None
+            halted = last.vp_enter_ret == 77 and last.regs.r11 == 12
+            entered = self.machine.enter(last.vcpu, answer(last), halted=halted)
+            assert entered is None
+
+    def to(self, instructions: int) -> None:
+        """Stand between two instructions."""
+        self.machine.instruction_limit = instructions
+        pause = self.next()
+        assert pause is not None and pause.why is Why.INSTRUCTIONS
+        self.machine.instruction_limit = LIMIT
+
+    def end(self) -> tuple[object, ...]:
+        """Everything that two runs have in common, after the last stop."""
+        subject = self.machine
+        digest = subject.platform.memory.digest()
+        return self.exits, registers(subject), digest, subject.instructions, subject.tsc
+
+
+def plain(name: str) -> tuple[object, ...]:
+    driver = Driver(name)
+    pause = driver.next()
+    assert pause is None or pause.why not in (Why.BREAKPOINT, Why.WATCHPOINT)
+    return driver.end()
+
+
+def same_memory(one: Machine, other: Machine) -> bool:
+    """All RAM but the page tables."""
+    a, b = one.platform.memory.address, other.platform.memory.address
+    compare = ctypes.CDLL(None).memcmp
+    compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+    return not (compare(a, b, TABLES) or compare(a + TABLES_END, b + TABLES_END, RAM - TABLES_END))
+
+
+def rips_of(name: str, most: int = 3000) -> list[int]:
+    """The RIP of each instruction, by single steps."""
+    driver = Driver(name)
+    rips = []
+    for number in range(most):
+        driver.machine.instruction_limit = number
+        if driver.next() is None:
+            break
+        rips.append(driver.machine.registers(driver.machine._current).rip)
+    return rips
+
+
+def check_place(driver: Driver, reference: Driver, vcpu: int) -> None:
+    """The guest of a stop is what one without stops has at this instruction."""
+    subject, other = driver.machine, reference.machine
+    here = subject.registers(vcpu)
+    reference.to(subject.instructions)
+    if other.registers(vcpu).rip != here.rip:
+        # An exception came between; its handler's first instruction has the same number.
+        other.set_breakpoints({here.rip})
+        pause = reference.next()
+        assert pause is not None and pause.why is Why.BREAKPOINT
+        other.set_breakpoints(())
+        assert other.instructions == subject.instructions
+    assert other.registers(vcpu) == here
+    assert same_memory(subject, other)
+
+
+ALL: Final = sorted(GUESTS.keys() - LONG)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("part", [1.0, 0.2])
+def test_breakpoints_stop_everywhere_and_change_nothing(name: str, part: float) -> None:
+    chance = random.Random(3)
+    wanted = {rip for rip in rips_of(name) if chance.random() < part}
+    driver, reference = Driver(name), Driver(name)
+    driver.machine.set_breakpoints(wanted)
+    seen = set()
+    while (pause := driver.next()) is not None and pause.why is Why.BREAKPOINT:
+        seen.add(pause.address)
+        assert pause.address == driver.machine.registers(pause.vcpu).rip
+        if len(seen) < 40:
+            check_place(driver, reference, pause.vcpu)
+    assert seen == wanted
+    assert driver.end() == plain(name)
+
+
+@pytest.mark.parametrize("name", [*ALL, "two"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_watchpoints_stop_before_each_write_and_change_nothing(name: str, seed: int) -> None:
+    """All of the RAM, or some words of it."""
+    chance = random.Random(seed)
+    driver, reference = Driver(name), Driver(name)
+    before = driver.machine.platform.memory.buffer[:]
+    ranges = [(0, RAM)]
+    if seed:
+        plain_driver = Driver(name)
+        plain_driver.next()
+        after = plain_driver.machine.platform.memory.buffer[:]
+        written = [at for at in range(0, RAM, 8) if before[at : at + 8] != after[at : at + 8]]
+        ranges = [(at + chance.randrange(8), 1) for at in written if chance.random() < 0.4]
+    driver.machine.set_watchpoints(ranges)
+    count = 0
+    while (pause := driver.next()) is not None and pause.why is Why.WATCHPOINT:
+        count += 1
+        assert pause.size > 0
+        low, high = pause.address, pause.address + pause.size
+        assert any(low < at + size and at < high for at, size in ranges)
+        if pause.linear >= 0:
+            assert driver.machine.translate(pause.vcpu, pause.linear, 1) == [(pause.address, 1)]
+        if count < 60 and not pause.detail:
+            check_place(driver, reference, pause.vcpu)
+    assert driver.end() == plain(name)

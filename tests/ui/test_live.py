@@ -1,0 +1,244 @@
+"""The live screen over a scripted guest: keys, what is said, the past, forks, a death."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tdxdbg.ui.layout import CODE, CONSOLE, QUEUE, UAPI
+from tdxdbg.ui.live.live import LiveApp
+from tdxdbg.ui.panes.code import CodePane
+from tests.ui.live import live_app, press, session_of, until
+from tests.ui.screens import pane_text, screen_text
+
+SMALL = (80, 24)
+FULL = (120, 40)
+#: The MapGPA of the scripted guest, and engine steps before its first chunk.
+MAPGPA, BEFORE = 13, 26
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TDXDBG_FAKE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[LiveApp]:
+    made = live_app(tmp_path)
+    yield made
+    made.close()
+
+
+def place(app: LiveApp) -> tuple[int, int]:
+    return app.cursor.row, app.cursor.step
+
+
+def badge_text(app: LiveApp) -> str:
+    return "".join(text for text, _ in app.status.badges)
+
+
+# --- running ------------------------------------------------------------------------------
+
+
+async def test_it_starts_before_the_first_instruction_and_says_what_to_press(app: LiveApp) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: app.pane(CODE, CodePane).sight)
+        text = screen_text(app)
+        assert " LIVE    IN TD " in text[0]
+        assert "s runs the guest to its first exit" in "\n".join(text)
+        assert text[-2].startswith(" stopped at start")
+        assert text[-1].startswith(" s/S step")
+
+
+async def test_stepping_runs_the_guest_and_the_cursor_follows(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "s")
+        assert place(app) == (0, 0)
+        assert badge_text(app) == " LIVE  HELD "
+        assert "KVM_EXIT_IO" in app.news.text
+        await press(pilot, "s")
+        assert place(app) == (0, 1)
+        assert badge_text(app) == " LIVE  IN TD "
+        await press(pilot, "s", "s", "space")
+        assert place(app) == (2, 0)
+        assert app.panes[QUEUE].moment is not None
+        assert app.panes[QUEUE].moment.row == 2
+        assert "hi" in pane_text(app, CONSOLE)
+
+
+async def test_continue_runs_to_the_end_and_says_why(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "c")
+        assert badge_text(app) == " LIVE  ENDED "
+        assert "ended: halted for \\x1b[1mgood" in app.news.text
+        assert "\\x1b[31mevil" in pane_text(app, CONSOLE)
+        await press(pilot, "s")
+        assert "has ended" in app.hints.message
+
+
+async def test_a_running_guest_never_holds_the_screen_and_can_be_stopped(tmp_path: Path) -> None:
+    app = live_app(tmp_path, slow=True)
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "c")
+        await until(pilot, lambda: len(app.timeline) == 2, "the recording is followed")
+        assert badge_text(app) == " LIVE  RUNNING "
+        assert "2 exits, 300 instructions" in app.news.text
+        await press(pilot, "s")
+        assert app.hints.message == "the guest runs: Ctrl-C stops it"
+        await press(pilot, "S")
+        assert badge_text(app) == " PAST 1 step back  RUNNING "
+        await press(pilot, "f", "ctrl+c")
+        await until(pilot, lambda: not app.world.running)
+        assert badge_text(app) == " LIVE  IN TD "
+        assert "interrupted" in app.news.text
+    app.close()
+
+
+async def test_ctrl_c_quits_when_nothing_runs(app: LiveApp) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("ctrl+c")
+    assert app.return_code == 130
+
+
+async def test_instructions_are_steps_too(app: LiveApp) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await press(pilot, "s", "s", "i", "i")
+        assert app.world.state.since_step == 2
+        assert CODE in app.desk.arrangement.places
+        code = app.pane(CODE, CodePane)
+        await until(pilot, lambda: code.sight and code.sight.place == (2, 102))
+        await press(pilot, "I")
+        await until(pilot, lambda: app.past.state)
+        assert badge_text(app).startswith(" PAST 1 instruction back")
+        await until(pilot, lambda: code.sight and code.sight.place == (2, 101))
+        await press(pilot, "i")
+        await until(pilot, lambda: app.following, "forward again is the present")
+        await press(pilot, "S")
+        await until(pilot, lambda: app.past.state)
+        assert place(app) == (0, 1)
+        assert app.past.state is not None
+        assert app.past.state.since_step == 0
+
+
+# --- the past -----------------------------------------------------------------------------
+
+
+async def test_going_back_and_forward_again_leaves_the_present_alone(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "c")
+        before = app.world.state
+        await press(pilot, *"S" * 10)
+        assert badge_text(app) == " PAST 10 steps back "
+        assert "10 steps before the present" in app.news.text
+        assert "reading the past" in app.news.text
+        await until(pilot, lambda: app.past.state, "a session in the past")
+        assert "reading" not in app.news.text
+        assert session_of(app).requests[-1][0] != "step"
+        await press(pilot, *"s" * 9)
+        assert badge_text(app) == " PAST 1 step back "
+        await press(pilot, "s")
+        assert badge_text(app) == " LIVE  ENDED "
+        assert app.world.state == before
+        assert "step" not in [name for name, _ in session_of(app).requests]
+
+
+@pytest.mark.parametrize(("keys", "following"), [("g", False), ("g G", True), ("k j", True),
+                                                 ("g f", True), ("2 G", False)])  # fmt: skip
+async def test_moving_the_cursor(app: LiveApp, keys: str, following: bool) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "c", *keys.split())
+        assert app.following is following
+
+
+async def test_the_past_shows_the_console_as_it_was(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "c", "2", "G")
+        await until(pilot, lambda: "bytes more in the present" in "\n".join(screen_text(app)))
+        assert "evil" not in pane_text(app, CONSOLE)
+        await press(pilot, "f")
+        await until(pilot, lambda: "evil" in pane_text(app, CONSOLE))
+
+
+async def test_a_session_that_comes_too_late_is_closed(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "c", "S")
+        await until(pilot, lambda: app.past.state)
+        first = app.past.link
+        await press(pilot, "S")
+        assert first is not None
+        assert first.closed
+        await press(pilot, "f")
+        assert app.past.link is None
+
+
+async def test_running_on_from_the_past_asks_and_forks(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "c", "g")
+        await press(pilot, "c")
+        assert any("run from the past?" in text for text in screen_text(app))
+        await press(pilot, "escape")
+        assert badge_text(app).startswith(" PAST ")
+        await press(pilot, "c", "f")
+        await until(pilot, lambda: app.world.fork == 1 and not app.world.running, "a fork")
+        assert badge_text(app) == " FORK 1  ENDED "
+        assert len(app.worlds) == 2
+        await press(pilot, "o")
+        text = "\n".join(screen_text(app))
+        assert "live     ended" in text
+        assert "steps before the present of live" in text
+        await press(pilot, "1")
+        assert badge_text(app) == " LIVE  ENDED "
+        await press(pilot, "o", "j", "enter")
+        assert badge_text(app) == " FORK 1  ENDED "
+
+
+async def test_f_forks_where_one_looks(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "c", "5", "G")
+        await press(pilot, "F")
+        await until(pilot, lambda: app.world.fork == 1)
+        assert place(app) == (5, 0)
+        assert badge_text(app) == " FORK 1  HELD "
+        await press(pilot, "s")
+        assert place(app) == (5, 1)
+        assert (len(app.worlds[0].trace), len(app.trace)) == (15, 6)
+
+
+async def test_doing_it_in_the_present_instead(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "s", "s", "s", "S", "S")
+        await press(pilot, "c", "p")
+        assert badge_text(app) == " LIVE  ENDED "
+
+
+# --- the answer ---------------------------------------------------------------------------
+
+
+async def test_the_second_chunk_gets_eagain_and_the_guest_retries_from_r11(app: LiveApp) -> None:
+    """What the issue asks for, by keys."""
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "b", *"leaf", "space", *"==", "space", *"MapGPA", "enter")
+        await press(pilot, "c")
+        assert place(app) == (MAPGPA, 0)
+        assert "P→S 40000000 +2M" in app.news.text
+        await press(pilot, "s")
+        assert place(app) == (MAPGPA, 1)
+        assert badge_text(app) == " LIVE  HELD "
+        await press(pilot, "e", *"EAGAIN")
+        assert "EAGAIN" in pane_text(app, UAPI)
+        await press(pilot, "enter")
+        assert place(app) == (MAPGPA, 2)
+        moment = app.moment()
+        assert moment is not None
+        assert (moment.after.r10, moment.after.r11) == (1, 1 << 51 | 0x4020_0000)
+        await press(pilot, "s")
+        assert place(app) == (MAPGPA + 1, 0)
+        assert "P→S 40200000 +2M" in app.news.text
+        await press(pilot, *"S" * 10)
+        assert badge_text(app) == " PAST 10 steps back "
+        await press(pilot, *"s" * 10)
+        assert badge_text(app) == " LIVE  HELD "
+        assert place(app) == (MAPGPA + 1, 0)

@@ -1,0 +1,377 @@
+"""What the live screen is made of, without a screen."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tdxdbg.abi.ghci import SubFunction
+from tdxdbg.engine import BY_NAME, Engine, KvmRun
+from tdxdbg.filters import FilterError
+from tdxdbg.session.state import State
+from tdxdbg.ui.live.answer import AnswerForm, Value, WrongValueError, parse_value, value_text
+from tdxdbg.ui.live.edit import MOST, LineEdit
+from tdxdbg.ui.live.judge import judge_address, judge_stop, judge_vector
+from tdxdbg.ui.live.link import Link
+from tdxdbg.ui.live.serial import LONGEST, MOST_LINES, SerialText
+from tdxdbg.ui.live.targets import Names, TargetError, parse_address, parse_stop
+from tdxdbg.ui.live.words import Situation, badges, news
+from tests.ui.demo import SHARED, TD, tdvmcall
+from tests.ui.fake import BASE, FakeEvent, FakeProgram
+
+NAMES = Names(FakeProgram.symbols, {"rsp": 0x24000, "rip": BASE})
+
+
+# --- the serial console -------------------------------------------------------------------
+
+
+def lines(text: SerialText, limit: int | None = None) -> list[bytes]:
+    return [line.data for line in text.lines(limit)]
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"", [b""]),
+        (b"a", [b"a"]),
+        (b"a\n", [b"a", b""]),
+        (b"a\r\nb\n\nc", [b"a", b"b", b"", b"c"]),
+        (b"a\rb\x0bc\x85d", [b"a\rb\x0bc\x85d"]),
+        (b"x" * (LONGEST + 3), [b"x" * LONGEST, b"xxx"]),
+    ],
+)
+def test_only_line_feeds_end_lines(data: bytes, shown: list[bytes]) -> None:
+    text = SerialText()
+    text.feed(data)
+    assert lines(text) == shown
+    assert text.total == len(data)
+
+
+@given(st.lists(st.binary(max_size=40)), st.integers(0, 400))
+def test_in_pieces_or_at_once_is_the_same(pieces: list[bytes], limit: int) -> None:
+    whole, parts = SerialText(), SerialText()
+    whole.feed(b"".join(pieces))
+    for piece in pieces:
+        parts.feed(piece)
+    assert whole.lines() == parts.lines()
+    cut = SerialText()
+    cut.feed(b"".join(pieces)[:limit])
+    assert b"\n".join(lines(whole, limit)).rstrip(b"\r\n") == b"\n".join(lines(cut)).rstrip(b"\r\n")
+
+
+def test_it_does_not_grow_without_bound() -> None:
+    text = SerialText()
+    text.feed(b"a\n" * (MOST_LINES + 10))
+    assert len(text.lines()) == MOST_LINES + 1
+    assert text.dropped == 10
+
+
+# --- a line that is typed -----------------------------------------------------------------
+
+
+def typed(*keys: str, text: str = "") -> LineEdit:
+    edit = LineEdit.holding(text)
+    for key in keys:
+        assert edit.key(key, key if len(key) == 1 else None)
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("start", "keys", "text", "cursor"),
+    [
+        ("", "a b c", "abc", 3),
+        ("abc", "left x", "abxc", 3),
+        ("abc", "home x", "xabc", 1),
+        ("abc", "home delete", "bc", 0),
+        ("abc", "backspace backspace", "a", 1),
+        ("a bc", "ctrl+w", "a", 1),
+        ("abc", "left ctrl+u", "c", 0),
+        ("abc", "left ctrl+k", "ab", 2),
+        ("", "left right home end backspace delete", "", 0),
+    ],
+)
+def test_line_editing(start: str, keys: str, text: str, cursor: int) -> None:
+    edit = typed(*keys.split(), text=start)
+    assert (edit.text, edit.cursor) == (text, cursor)
+
+
+def test_what_is_no_printable_ascii_is_not_taken() -> None:
+    edit = LineEdit()
+    assert not edit.key("f5", None)
+    assert not edit.key("x", "\x1b")
+    edit.insert("a\x1b[31m\u202eb\n" + "x" * 1000)
+    assert edit.text.startswith("a[31mbx")
+    assert len(edit.text) == MOST
+
+
+# --- an answer ----------------------------------------------------------------------------
+
+
+def run_of(r11: int, **regs: int) -> KvmRun:
+    engine = Engine(TD, BY_NAME["7.2"])
+    engine.force_into_td(0)
+    step = engine.feed(tdvmcall(r11, **regs))
+    assert step.run is not None
+    return step.run
+
+
+HYPERCALL = run_of(SubFunction.MAP_GPA, r12=0x4000_0000 | SHARED, r13=1 << 21)
+PORT_IN = run_of(SubFunction.IO, r12=2, r13=0, r14=0x60)
+QUOTE = run_of(SubFunction.GET_QUOTE, r12=0x4000_0000 | SHARED, r13=4096)
+
+
+@pytest.mark.parametrize(
+    ("run", "field", "text", "value"),
+    [
+        (HYPERCALL, "ret", "0", 0),
+        (HYPERCALL, "ret", "EAGAIN", 11),
+        (HYPERCALL, "ret", " einval ", 22),
+        (HYPERCALL, "ret", "ok", 0),
+        (HYPERCALL, "ret", "0x16", 22),
+        (HYPERCALL, "ret", "-11", (1 << 64) - 11),
+        (HYPERCALL, "ret", "", None),
+        (QUOTE, "ret", "RETRY", 1),
+        (QUOTE, "ret", "gpa_inuse", 1 << 63 | 1),
+        (PORT_IN, "data", "0x41", b"A\0"),
+        (PORT_IN, "data", "41 42", b"AB"),
+        (PORT_IN, "data", "-1", b"\xff\xff"),
+    ],
+)
+def test_values(run: KvmRun, field: str, text: str, value: Value) -> None:
+    assert parse_value(run, field, text) == value
+
+
+@pytest.mark.parametrize(
+    ("run", "field", "text", "says"),
+    [
+        (HYPERCALL, "ret", "EAGIAN", "did you mean EAGAIN?"),
+        (HYPERCALL, "ret", "zzz", "EAGAIN"),
+        (HYPERCALL, "ret", "0x10000000000000000", "64 bits"),
+        (QUOTE, "ret", "RETYR", "did you mean RETRY?"),
+        (PORT_IN, "data", "0x10000", "16 bits"),
+        (PORT_IN, "data", "41 42 43", "2 bytes"),
+        (PORT_IN, "data", "4 x", "hex"),
+        (PORT_IN, "data", "q", "hex bytes"),
+    ],
+)
+def test_wrong_values_say_what_is_right(run: KvmRun, field: str, text: str, says: str) -> None:
+    with pytest.raises(WrongValueError, match=says):
+        parse_value(run, field, text)
+
+
+@given(st.one_of(st.integers(0, (1 << 64) - 1), st.none()))
+def test_a_value_reads_as_it_is_written(value: Value) -> None:
+    assert parse_value(HYPERCALL, "ret", value_text(value)) == value
+
+
+def test_typing_replaces_what_was_proposed_and_can_be_dropped() -> None:
+    form = AnswerForm(QUOTE, {"ret": 0, "r11": None}, {"ret": 0, "r11": None})
+    form.start()
+    assert form.line("ret").text == "0"
+    for key in "RETRY":
+        form.key(key, key)
+    form.move(1)
+    form.key("5", "5")
+    assert form.values() == {"ret": 1, "r11": 5}
+    form.cancel()
+    assert form.values() == {}
+    form.start()
+    form.key("left", None)
+    form.key("1", "1")
+    assert form.values() == {"ret": 10}, "an arrow edits the proposed value instead"
+
+
+# --- places -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "linear"),
+    [
+        ("1000", 0x1000, True),
+        ("0x1000", 0x1000, True),
+        ("gpa 2000", 0x2000, False),
+        ("GPA:0x2000", 0x2000, False),
+        ("map_gpa", BASE + 0x40, True),
+        ("map_gpa+0x10", BASE + 0x50, True),
+        ("map_gpa - 8", BASE + 0x38, True),
+        ("rsp", 0x24000, True),
+        ("RSP-16", 0x24000 - 16, True),
+    ],
+)
+def test_addresses(text: str, value: int, linear: bool) -> None:
+    found = parse_address(text, NAMES)
+    assert (found.value, found.linear) == (value, linear)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("map_gap", "did you mean map_gpa"),
+        ("map_gpa+x", "not a number"),
+        ("0-1", "64 bits"),
+        ("ffffffffffffffff+1", "64 bits"),
+        ("", "an address"),
+        ("a b c", "an address"),
+    ],
+)
+def test_what_is_no_address_says_why(text: str, says: str) -> None:
+    with pytest.raises(TargetError, match=says):
+        parse_address(text, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "address", "size"),
+    [
+        ("leaf == MapGPA", "condition", None, 0),
+        ("map_gpa", "code", BASE + 0x40, 0),
+        ("map_gpa+4", "code", BASE + 0x44, 0),
+        ("at 101000", "code", BASE, 0),
+        ("101000", "code", BASE, 0),
+        ("watch 2000", "write", 0x2000, 8),
+        ("watch rsp-8 16", "write", 0x23FF8, 16),
+        ("watch rsp - 8", "write", 0x23FF8, 8),
+        ("watch gpa 2000", "write", 0x2000, 8),
+        ("watch gpa 2000 4096", "write", 0x2000, 4096),
+    ],
+)
+def test_breakpoints(text: str, kind: str, address: int | None, size: int) -> None:
+    stop = parse_stop(text, NAMES)
+    value = stop.address.value if stop.address is not None else None
+    assert (stop.kind, value, stop.size) == (kind, address, size)
+
+
+@pytest.mark.parametrize("text", ["watch", "watch 2000 0", "watch 2000 5000", "watch nowhere"])
+def test_what_cannot_be_watched(text: str) -> None:
+    with pytest.raises(TargetError):
+        parse_stop(text, NAMES)
+
+
+def test_a_condition_is_checked_as_a_filter_is() -> None:
+    with pytest.raises(FilterError, match="leaf"):
+        parse_stop("lef == MapGPA", NAMES)
+
+
+@given(st.text(max_size=30), st.integers(0, 40))
+def test_prompts_take_any_text(text: str, cursor: int) -> None:
+    judge_stop(text, cursor, NAMES)
+    judge_address(text, cursor, NAMES)
+    judge_vector(text, cursor)
+
+
+@pytest.mark.parametrize(
+    ("text", "good", "word"),
+    [("map", False, "map_gpa"), ("watch ma", False, "map_gpa"), ("lea", False, "leaf"),
+     ("leaf == Map", False, "MapGPA"), ("watch rsp 8", True, ""), ("", False, "index")],
+)  # fmt: skip
+def test_prompts_offer_words(text: str, good: bool, word: str) -> None:
+    verdict = judge_stop(text, len(text), NAMES)
+    assert verdict.good is good
+    assert not word or word in verdict.words
+
+
+@pytest.mark.parametrize(("text", "good"), [("33", True), ("0x21 1", True), ("15", False),
+                                            ("256", False), ("", False), ("x", False)])  # fmt: skip
+def test_vectors(text: str, good: bool) -> None:
+    assert judge_vector(text, len(text)).good is good
+
+
+# --- words --------------------------------------------------------------------------------
+
+
+def state(where: str = "in the TD", **values: object) -> State:
+    return State("live", where, "a step", **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("situation", "says", "line"),
+    [
+        (Situation("in_td", state()), " LIVE  IN TD ", "stopped"),
+        (Situation("running", state(row=9)), " LIVE  RUNNING ", "running: 10 exits"),
+        (Situation("held", state("held", answer={"ret": 11}, proposed={"ret": 0})),
+         " LIVE  HELD ", "ret = 0xb (edited)"),
+        (Situation("held", state("held", answer={"ret": 0}, proposed={"ret": 0})),
+         " LIVE  HELD ", "ret = 0 (proposed)"),
+        (Situation("held", state("held", stop="\x1b[31mfatal")), " LIVE  HELD ",
+         "the VMM stops: \\x1b[31mfatal"),
+        (Situation("ended", state("ended", detail="\x9bdone")), " LIVE  ENDED ",
+         "ended: \\x9bdone"),
+        (Situation("died", state(), died="signal 9"), " LIVE  DIED ", "the worker died: signal 9"),
+        (Situation("held", state("held"), behind="3 steps"), " PAST 3 steps back ",
+         "3 steps before the present"),
+        (Situation("running", state(), behind="3 steps", reading=True),
+         " PAST 3 steps back  RUNNING ", "reading the past"),
+        (Situation("in_td", state(), fork=2), " FORK 2  IN TD ", "stopped"),
+    ],
+)  # fmt: skip
+def test_it_is_always_said_in_words(situation: Situation, says: str, line: str) -> None:
+    assert "".join(text for text, _ in badges(situation)) == says
+    assert line in news(situation).text
+
+
+# --- the link -----------------------------------------------------------------------------
+
+
+class Silent:
+    """A session whose answers the test makes up."""
+
+    def __init__(self) -> None:
+        self.state = state()
+        self.trace_path = ""
+        self.events: list[FakeEvent] = []
+        self.sent: list[str] = []
+
+    def send(self, command: str, **arguments: object) -> int:
+        self.sent.append(command)
+        return len(self.sent)
+
+    def fileno(self) -> int:
+        return -1
+
+    def poll(self) -> list[FakeEvent]:
+        events, self.events = self.events, []
+        return events
+
+    def close(self) -> None:
+        self.sent.append("closed")
+
+
+def test_answers_find_those_who_asked() -> None:
+    session = Silent()
+    got: list[object] = []
+    link = Link(session)
+    link.ask("one", got.append)
+    link.ask("two", got.append, got.append)
+    session.events = [
+        FakeEvent(2, "failed", "no"),
+        FakeEvent(1, "done", 1),
+        FakeEvent(7, "done", 7),
+    ]
+    assert link.pump()
+    assert got == ["no", 1]
+
+
+def test_when_the_worker_dies_everyone_who_waits_is_told_and_nothing_more_is_sent() -> None:
+    session = Silent()
+    got: list[object] = []
+    link = Link(session)
+    link.run("cont", got.append, got.append)
+    assert link.running
+    session.events = [FakeEvent(1, "progress", state(row=5)), FakeEvent(0, "died", "signal 9")]
+    assert not link.pump()
+    assert (got, link.running, link.state.row) == (["signal 9"], 0, 5)
+    link.ask("step", got.append)
+    link.interrupt()
+    assert session.sent == ["cont"]
+
+
+def test_a_closed_link_hands_out_nothing() -> None:
+    session = Silent()
+    got: list[object] = []
+    link = Link(session)
+    link.ask("one", lambda _: link.close())
+    link.ask("two", got.append)
+    session.events = [FakeEvent(1, "done", 1), FakeEvent(2, "done", 2)]
+    assert not link.pump()
+    assert got == []
+    assert session.sent[-1] == "closed"
