@@ -21,6 +21,12 @@ FOLDER = ROOT / "tdxdbg" / "guests"
 LIBRARY = ("lib", "idt", "ve")
 TOOLS = ("as", "ld", "nm", "objcopy")
 
+AS_OPTIONS = ("--64", "-I", ".", "--gdwarf-5")
+LD_OPTIONS = (
+    *("-static", "-nostdlib", "--nmagic", "-z", "noseparate-code", "--gc-sections"),
+    *("--build-id=none", "-T", "guest.ld"),
+)
+
 
 def names() -> list[str]:
     """Every guest that has a source."""
@@ -50,18 +56,12 @@ def build(out: Path, wanted: list[str] | None = None) -> None:
 
 def _assemble(name: str, work: Path) -> Path:
     target = work / f"{name}.o"
-    _run(
-        *("as", "--64", "-I", ".", "--gdwarf-5", f"--debug-prefix-map={FOLDER}=."),
-        *("-o", target, f"{name}.S"),
-    )
+    _run("as", *AS_OPTIONS, f"--debug-prefix-map={FOLDER}=.", "-o", target, f"{name}.S")
     return target
 
 
 def _link(objects: list[Path], target: Path, work: Path) -> None:
-    _run(
-        *("ld", "-static", "-nostdlib", "--nmagic", "-z", "noseparate-code", "--gc-sections"),
-        *("--build-id=none", "-T", "guest.ld", "-o", target, *objects),
-    )
+    _run("ld", *LD_OPTIONS, "-o", target, *objects)
     constants = [line.split()[2] for line in _run("nm", target).splitlines() if " a " in line]
     if constants:
         listing = work / "constants"

@@ -125,6 +125,11 @@ class Engine:
             vcpu.run_flags = 0
             self.dead = False
 
+    def converted(self, gpa: int, size: int, *, private: bool) -> None:
+        """Userspace's answer says so: `gpa` without the shared bit, `size` in bytes."""
+        if self.td.implicit_conversions:
+            self.gpa_map = self.gpa_map.convert(gpa, size, private=private)
+
     # --- inputs -----------------------------------------------------------------------
 
     def feed(self, event: Input) -> Step:
@@ -236,9 +241,7 @@ class Engine:
     def _implicit_conversion(self, vcpu: Vcpu) -> None:
         """Userspace answers a memory fault by converting, and has no field to say so."""
         flags, gpa, size = _MEMORY_FAULT.unpack_from(vcpu.union)
-        self.gpa_map = self.gpa_map.convert(
-            gpa, size, private=bool(flags & MEMORY_EXIT_FLAG_PRIVATE)
-        )
+        self.converted(gpa, size, private=bool(flags & MEMORY_EXIT_FLAG_PRIVATE))
         # Once: a KVM_RUN that now fails with -EINTR leaves the exit reason in kvm_run.
         vcpu.exit_reason = 0
         vcpu.notes += (notes.IMPLICIT_CONVERSION,)

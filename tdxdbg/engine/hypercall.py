@@ -150,7 +150,7 @@ def _convert(kvm: Engine, vcpu: Vcpu, ret: int) -> None:
     if ret:
         return
     gpa, pages, attributes = _HEAD.unpack_from(vcpu.union)[1:]
-    kvm.gpa_map = kvm.gpa_map.convert(
+    kvm.converted(
         gpa & ~kvm.td.shared_mask,
         pages << 12,
         private=bool(attributes & uapi.MAP_GPA_RANGE_ENCRYPTED),

@@ -237,6 +237,10 @@ class Td:
     paravirtual feature word; `cpuid` maps (leaf, sub-leaf) to EAX, EBX, ECX,
     EDX; `memslots` are (first, end) page numbers; devices in the kernel are
     (first, end) ports or GPAs; `fast_mmio` are ioeventfd GPAs without length.
+
+    `implicit_conversions`: an answer that says "converted" stands for the
+    KVM_SET_MEMORY_ATTRIBUTES calls, which nobody recorded. A live run has them
+    all, so that a VMM that lies shows.
     """
 
     gpaw: int = 48
@@ -254,6 +258,7 @@ class Td:
     pio_devices: tuple[tuple[int, int], ...] = ()
     mmio_devices: tuple[tuple[int, int], ...] = ()
     fast_mmio: tuple[int, ...] = ()
+    implicit_conversions: bool = True
     #: The bit of a GPA that says shared: bit 47 or 51.
     shared_mask: int = field(init=False, compare=False)
 

@@ -1,4 +1,6 @@
-# ve.S: a #VE handler that does what Linux's does.
+# ve.S: a #VE handler in the manner of Linux's. It differs in two things: string I/O
+# is done element by element, and a HLT with interrupts on is passed on, where Linux
+# refuses both.
 #
 # The TDX module injects a #VE for what it cannot do by itself and will not let
 # the host do behind the guest's back. The handler asks the module what it was

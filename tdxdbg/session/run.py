@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
@@ -141,7 +142,7 @@ class Run:
     ) -> None:
         """`machine` has not run; `td` is what its vCPUs belong to, policies applied."""
         self.machine = machine
-        self.engine = Engine(td, generation)
+        self.engine = Engine(replace(td, implicit_conversions=False), generation)
         self.vmm = vmm
         self.sink = sink
         self.where = Where.IN_TD

@@ -162,7 +162,7 @@ class Shadow:
             self._convert(gpa & ~self.engine.td.shared_mask, pages << 12, private=private)
 
     def _convert(self, gpa: int, size: int, *, private: bool) -> None:
-        self.engine.gpa_map = self.engine.gpa_map.convert(gpa, size, private=private)
+        self.engine.converted(gpa, size, private=private)
 
 
 def conversion(before: GpaMap, after: GpaMap) -> tuple[int, int, bool] | None:

@@ -10,6 +10,7 @@ differently.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from itertools import zip_longest
 from typing import Final, NamedTuple
@@ -76,6 +77,10 @@ class WhatIf:
     """Rows fed in order to an engine of another generation."""
 
     def __init__(self, engine: Engine, policy: AssumedReply = assumed_reply) -> None:
+        if not engine.td.implicit_conversions:
+            # What this kernel asks was not recorded, nor which ioctls answer it.
+            td = replace(engine.td, implicit_conversions=True)
+            engine = Engine(td, engine.generation, engine.gpa_map)
         self.engine = engine
         self.policy = policy
         self.diverged: set[int] = set()

@@ -134,6 +134,8 @@ def td_to_json(td: Td) -> dict[str, object]:
         result[name] = hex(getattr(td, name))
     for name in _FLAGS:
         result[name] = getattr(td, name)
+    if not td.implicit_conversions:
+        result["implicit_conversions"] = False
     if td.cpuid:
         result["cpuid"] = [
             [*map(hex, leaf), *map(hex, values)] for leaf, values in td.cpuid.items()
@@ -257,7 +259,7 @@ _READERS: Final[dict[str, Callable[[str, object], object]]] = {
     "gpaw": _gpaw,
     "maxphyaddr": _maxphyaddr,
     **dict.fromkeys(_NUMBERS, _number),
-    **dict.fromkeys(_FLAGS, _flag),
+    **dict.fromkeys((*_FLAGS, "implicit_conversions"), _flag),
     "cpuid": _cpuid,
     "msrs": _msrs,
     **dict.fromkeys(_PAIRS, _pairs),

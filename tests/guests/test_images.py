@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import re
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tdxdbg.backends.emulated.images import GuestOptions, build
+from tdxdbg.backends.emulated.td import open_machine
+from tdxdbg.engine import GENERATIONS
 from tdxdbg.guests import FOLDER, guests
+from tdxdbg.session.run import Run
+from tdxdbg.vmm import Vmm
+from tests.guests.drive import play
+from tests.guests.expected import Story
 from tools import make_guests
 
 MISSING = make_guests.missing_tools()
 needs_tools = pytest.mark.skipif(bool(MISSING), reason=f"no {', '.join(MISSING)} (binutils)")
+
+#: What the example in README.md does.
+MINE = r"""
+serial "vCPU 0 of a TD\n"
+out 0xf4 00
+"""
 
 NAMES = [guest.name for guest in guests()]
 
@@ -50,6 +64,25 @@ def test_the_sources_make_the_same_image_again(name: str, built: Path) -> None:
     assert loaded(again) == loaded(committed)
     if maker(committed) == make_guests.version():
         assert again == committed
+
+
+@needs_tools
+def test_the_guest_in_the_readme_can_be_built_as_it_says(tmp_path: Path) -> None:
+    readme = (FOLDER / "README.md").read_text()
+    source = re.search(r"```asm\n(.*?)```", readme, re.DOTALL)
+    commands = re.findall(r"^    ((?:as|ld) .*)$", readme, re.MULTILINE)
+    assert source is not None
+    assert len(commands) == 3
+    (tmp_path / "mine.S").write_text(source[1])
+    (tmp_path / "tdxdbg").symlink_to(FOLDER.parent)
+    for command in commands:
+        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    loaded_guest = build(tmp_path / "mine.elf", GuestOptions())
+    vmm = Vmm()
+    run = Run(open_machine(loaded_guest.config), vmm.td(loaded_guest.td), GENERATIONS[-1], vmm)
+    result = play(run, Story("mine", "", (), (), 48, 0, MINE).under("7.3"), 200)
+    assert result.console == b"vCPU 0 of a TD\n"
+    assert "status 0" in result.ended
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -35,7 +35,7 @@ def test_one_is_found_by_name() -> None:
 
 @pytest.mark.parametrize("name", ["hello", "", "../guests/fatal", "fatal.toml", "f\x1b"])
 def test_a_name_that_does_not_exist_is_refused_and_the_others_named(name: str) -> None:
-    with pytest.raises(SessionError, match="there is no guest .*hello_serial, "):
+    with pytest.raises(SessionError, match=r"there is no guest .*hello_serial, "):
         find(name)
 
 

@@ -202,8 +202,10 @@ def test_an_edit_that_the_exit_does_not_take(
 def test_an_edit_can_be_taken_back(subject: World) -> None:
     subject.cont(until="exit == KVM_EXIT_HYPERCALL")
     held = subject.run.held
-    assert held is not None and held.reply.convert
+    assert held is not None
+    assert held.reply.convert
     subject.run.intervene("edit", {"ret": 22})
-    assert subject.run.held is not None and not subject.run.held.reply.convert
+    assert subject.run.held is not None
+    assert not subject.run.held.reply.convert
     subject.run.intervene("edit", {})
     assert subject.run.held == held

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from textual import events
 from textual.pilot import Pilot
 
 from tdxdbg.ui.live.live import LiveApp
@@ -47,6 +48,14 @@ async def until(pilot: Pilot[int], wanted: Callable[[], object], what: str = "")
         await pilot.pause(0.02)
     text = "\n".join(screen_text(pilot.app))  # type: ignore[arg-type]
     raise AssertionError(f"never came true: {what}; the screen:\n{text}")
+
+
+async def fill(pilot: Pilot[int], text: str, *, enter: bool = True) -> None:
+    """Text into a prompt, as a paste, and Enter."""
+    assert pilot.app.focused is not None
+    pilot.app.focused.post_message(events.Paste(text))
+    await press(pilot, *(["enter"] if enter else []))
+    await pilot.pause(0.02)
 
 
 async def press(pilot: Pilot[int], *keys: str) -> None:

@@ -5,28 +5,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdxdbg.ui.layout import (
+    CODE,
+    CONSOLE,
     DECODE,
     GPA_MAP,
     HINTS,
+    LIVE,
+    MEMORY,
+    NEWS,
     QUEUE,
     REGISTERS,
+    REPLAY,
     STATUS,
     UAPI,
+    Plan,
     Rect,
     View,
     arrange,
     shape_of,
 )
 
-PANES = (QUEUE, DECODE, UAPI, REGISTERS, GPA_MAP)
-views = st.builds(
-    lambda focus, zoomed: View(zoomed=zoomed).focused(focus), st.sampled_from(PANES), st.booleans()
-)
+PANES = REPLAY.panes
 
 
-@given(st.integers(0, 260), st.integers(0, 90), views)
-def test_the_places_cover_the_terminal_without_overlap(width: int, height: int, view: View) -> None:
-    places = arrange(width, height, view).places
+@st.composite
+def chosen(draw: st.DrawFn) -> tuple[Plan, View]:
+    """A plan, and panes of it that were brought to the front one after the other."""
+    plan = draw(st.sampled_from((REPLAY, LIVE)))
+    view = View(zoomed=draw(st.booleans()))
+    for pane in draw(st.lists(st.sampled_from(plan.panes), max_size=4)):
+        view = view.raised(pane)
+    return plan, view.focused(draw(st.sampled_from(plan.panes)))
+
+
+@given(st.integers(0, 260), st.integers(0, 90), chosen())
+def test_the_places_cover_the_terminal_without_overlap(
+    width: int, height: int, choice: tuple[Plan, View]
+) -> None:
+    plan, view = choice
+    places = arrange(width, height, view, plan).places
     cells = [
         (x, y)
         for place in places.values()
@@ -37,17 +54,23 @@ def test_the_places_cover_the_terminal_without_overlap(width: int, height: int, 
     assert set(cells) == {(x, y) for x in range(max(width, 1)) for y in range(max(height, 1))}
 
 
-@given(st.integers(20, 260), st.integers(5, 90), views)
-def test_the_focused_pane_is_always_seen(width: int, height: int, view: View) -> None:
-    places = arrange(width, height, view).places
+@given(st.integers(20, 260), st.integers(5, 90), chosen())
+def test_the_focused_pane_is_always_seen(
+    width: int, height: int, choice: tuple[Plan, View]
+) -> None:
+    plan, view = choice
+    places = arrange(width, height, view, plan).places
     assert view.focus in places
     assert {STATUS, HINTS} <= set(places)
 
 
-@given(st.integers(60, 260), st.integers(15, 90), views)
-def test_no_pane_is_too_small_to_hold_a_line(width: int, height: int, view: View) -> None:
-    for name, place in arrange(width, height, view).places.items():
-        if name in PANES:
+@given(st.integers(60, 260), st.integers(15, 90), chosen())
+def test_no_pane_is_too_small_to_hold_a_line(
+    width: int, height: int, choice: tuple[Plan, View]
+) -> None:
+    plan, view = choice
+    for name, place in arrange(width, height, view, plan).places.items():
+        if name in plan.panes:
             assert place.width >= 24
             assert place.height >= 4
 
@@ -90,3 +113,25 @@ def test_focus_brings_a_tab_to_the_front(pane: str, behind: str) -> None:
     assert pane in arranged.places
     assert behind not in arranged.places
     assert set(arranged.tabs[pane]) == {pane, behind}
+
+
+@pytest.mark.parametrize(
+    ("size", "panes"),
+    [((80, 24), 3), ((80, 60), 7), ((112, 30), 8), ((120, 40), 8), ((200, 60), 8)],
+)
+def test_a_live_run_has_three_panes_more_and_a_line_of_news(
+    size: tuple[int, int], panes: int
+) -> None:
+    arranged = arrange(*size, View(), LIVE)
+    assert len(set(arranged.places) & set(LIVE.panes)) == panes
+    assert arranged.places[NEWS] == Rect(0, size[1] - 2, size[0], 1)
+    shown = {pane for tabs in arranged.tabs.values() for pane in tabs} | set(arranged.places)
+    assert set(LIVE.panes) <= shown
+
+
+def test_a_raised_tab_leaves_the_focus_where_it_was() -> None:
+    view = View().raised(CODE).raised(MEMORY)
+    arranged = arrange(80, 24, view, LIVE)
+    assert view.focus == QUEUE
+    assert {CODE, MEMORY} <= set(arranged.places)
+    assert {UAPI, CONSOLE} & set(arranged.places) == set()

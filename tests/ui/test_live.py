@@ -10,7 +10,7 @@ import pytest
 from tdxdbg.ui.layout import CODE, CONSOLE, QUEUE, UAPI
 from tdxdbg.ui.live.live import LiveApp
 from tdxdbg.ui.panes.code import CodePane
-from tests.ui.live import live_app, press, session_of, until
+from tests.ui.live import fill, live_app, press, session_of, until
 from tests.ui.screens import pane_text, screen_text
 
 SMALL = (80, 24)
@@ -182,7 +182,7 @@ async def test_running_on_from_the_past_asks_and_forks(app: LiveApp) -> None:
         await press(pilot, "escape")
         assert badge_text(app).startswith(" PAST ")
         await press(pilot, "c", "f")
-        await until(pilot, lambda: app.world.fork == 1 and not app.world.running, "a fork")
+        await until(pilot, lambda: app.world.name == "fork 1" and not app.world.running, "a fork")
         assert badge_text(app) == " FORK 1  ENDED "
         assert len(app.worlds) == 2
         await press(pilot, "o")
@@ -199,7 +199,7 @@ async def test_f_forks_where_one_looks(app: LiveApp) -> None:
     async with app.run_test(size=FULL) as pilot:
         await press(pilot, "c", "5", "G")
         await press(pilot, "F")
-        await until(pilot, lambda: app.world.fork == 1)
+        await until(pilot, lambda: app.world.name == "fork 1")
         assert place(app) == (5, 0)
         assert badge_text(app) == " FORK 1  HELD "
         await press(pilot, "s")
@@ -214,13 +214,40 @@ async def test_doing_it_in_the_present_instead(app: LiveApp) -> None:
         assert badge_text(app) == " LIVE  ENDED "
 
 
+# --- a death ------------------------------------------------------------------------------
+
+
+async def test_when_the_worker_dies_it_is_said_and_the_recording_stays_open(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "s", "s", "s")
+        session_of(app).die()
+        await until(pilot, lambda: app.world.link.died)
+        assert badge_text(app) == " LIVE  DIED "
+        assert "the worker died: killed by signal 9 \\x1b[31m" in app.news.text
+        assert "the worker is gone" in "\n".join(screen_text(app))
+        await press(pilot, "S", "S")
+        assert place(app) == (0, 0)
+        assert badge_text(app) == " PAST 2 steps back  DIED "
+        await press(pilot, "s", "s")
+        assert place(app) == (1, 0)
+        for key in ("s", "c", "i", "I", "F"):
+            await press(pilot, key)
+            assert "R starts the guest again" in app.hints.message or "gone" in app.hints.message
+        await press(pilot, "R")
+        await until(pilot, lambda: len(app.worlds) == 2)
+        assert badge_text(app) == " LIVE 2  IN TD "
+        await press(pilot, "s")
+        assert place(app) == (0, 0)
+
+
 # --- the answer ---------------------------------------------------------------------------
 
 
 async def test_the_second_chunk_gets_eagain_and_the_guest_retries_from_r11(app: LiveApp) -> None:
     """What the issue asks for, by keys."""
     async with app.run_test(size=FULL) as pilot:
-        await press(pilot, "b", *"leaf", "space", *"==", "space", *"MapGPA", "enter")
+        await press(pilot, "b")
+        await fill(pilot, "leaf == MapGPA")
         await press(pilot, "c")
         assert place(app) == (MAPGPA, 0)
         assert "P→S 40000000 +2M" in app.news.text

@@ -301,7 +301,7 @@ def state(where: str = "in the TD", **values: object) -> State:
          "3 steps before the present"),
         (Situation("running", state(), behind="3 steps", reading=True),
          " PAST 3 steps back  RUNNING ", "reading the past"),
-        (Situation("in_td", state(), fork=2), " FORK 2  IN TD ", "stopped"),
+        (Situation("in_td", state(), world="fork 2"), " FORK 2  IN TD ", "stopped"),
     ],
 )  # fmt: skip
 def test_it_is_always_said_in_words(situation: Situation, says: str, line: str) -> None:

@@ -107,8 +107,9 @@ class Cpu:
         self._before = Context(unicorn)
         #: Whose registers the engine had last.
         self.loaded: Context | None = None
-        #: Takes back the instruction that hit a watchpoint; offset and size of its write.
-        self.undo: Callable[[Context], tuple[int, int]] = _nothing_to_undo
+        #: Takes back the instruction that hit a watchpoint: instructions done before it,
+        #: offset and size of its write.
+        self.undo: Callable[[Context], tuple[int, int, int]] = _nothing_to_undo
         self._code = Kind.COUNT
         self._io = (0, 0, False)
         self._entering = False
@@ -217,7 +218,7 @@ class Cpu:
         if code == Kind.SYSTEM_CALL:
             context.restore_dump(self._before.dump())
         if code == Kind.WATCHPOINT:
-            return Exit(code, begun - 1, *self.undo(context))
+            return Exit(code, *self.undo(context))
         return Exit(code, begun - 1)
 
     def _end_io(self, context: Context, begun: int) -> Exit:
@@ -401,7 +402,7 @@ class Cpu:
             self._code_ranges[page].add((offset, offset + end - start))
 
 
-def _nothing_to_undo(context: Context) -> tuple[int, int]:
+def _nothing_to_undo(context: Context) -> tuple[int, int, int]:
     raise AssertionError("a watchpoint was hit, and nobody set one")
 
 

@@ -71,7 +71,8 @@ class Stops:
         self._stores: list[tuple[int, bytes]] = []
         self._stores_of = -1
         self._before = cpu.new_context()
-        self._hit = (0, 0)
+        #: Instructions begun with the one that hit; offset and size of its store.
+        self._hit = (0, 0, 0)
         cpu.undo = self._undo
 
     # --- what is wanted ---------------------------------------------------------------
@@ -161,7 +162,7 @@ class Stops:
         """Before the instruction at a code hook, whether that is wanted or not."""
         cpu = self._cpu
         begun = cpu.unicorn.begun
-        if begun > cpu.unicorn.count_limit:
+        if begun > cpu.unicorn.count_limit or not cpu.may_stop:
             return
         number = self._clock.instructions + begun
         last, self._last = self._last, (address, number, cpu.loaded)
@@ -198,7 +199,7 @@ class Stops:
             self._stores.append((start, buffer[start : start + length]))
             if cpu.may_stop and watched.touches(start, length):
                 self._before.fetch_in_hook()
-                self._hit = start, length
+                self._hit = begun, start, length
                 cpu.stop_before(Kind.WATCHPOINT)
 
     def _across_pages(self, offset: int, size: int) -> tuple[tuple[int, int], ...]:
@@ -214,11 +215,15 @@ class Stops:
             second = memory.offset(found.gpa & ~mask)
         return (offset, first), (second, size - first)
 
-    def _undo(self, context: Context) -> tuple[int, int]:
-        """Take back the instruction whose store hit a watchpoint; offset and size of that."""
+    def _undo(self, context: Context) -> tuple[int, int, int]:
+        """Take back the instruction whose store hit a watchpoint.
+
+        Returns the instructions done before it, and offset and size of the store.
+        """
         context.restore_dump(self._before.dump())
         buffer = self._memory.buffer
         for offset, data in reversed(self._stores):
             buffer[offset : offset + len(data)] = data
         self._stores.clear()
-        return self._hit
+        begun, offset, size = self._hit
+        return begun - 1, offset, size

@@ -85,9 +85,7 @@ def complete(kvm: Engine, vcpu: Vcpu, event: Reentry) -> Outcome:
     shared_mask = kvm.td.shared_mask
     end = vcpu.map_gpa_end
     following = gpa + CHUNK
-    kvm.gpa_map = kvm.gpa_map.convert(
-        gpa & ~shared_mask, min(following, end) - gpa, private=not gpa & shared_mask
-    )
+    kvm.converted(gpa & ~shared_mask, min(following, end) - gpa, private=not gpa & shared_mask)
     vcpu.map_gpa_next = following
     if following >= end:
         vcpu.notes += (notes.MAP_GPA_DONE,)

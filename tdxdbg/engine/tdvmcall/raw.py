@@ -72,4 +72,4 @@ def _convert(kvm: Engine, asked: Regs, answered: Regs) -> None:
         return
     shared_mask = kvm.td.shared_mask
     length = stop - gpa if answered[R10] else min(size, U64 - gpa)
-    kvm.gpa_map = kvm.gpa_map.convert(gpa & ~shared_mask, length, private=not gpa & shared_mask)
+    kvm.converted(gpa & ~shared_mask, length, private=not gpa & shared_mask)

@@ -302,7 +302,7 @@ class LiveScreen(ReplayApp, inherit_bindings=False):
         return Situation(
             doing=world.doing,
             state=world.state,
-            fork=world.fork,
+            world=world.name,
             behind=back,
             reading=not self.following and (self.past.reading or self._settle is not None),
             died=world.link.died,

@@ -180,25 +180,29 @@ class LiveApp(LiveScreen):
 
     def _make_live(self, link: Link, then: Callable[[], object] | None) -> None:
         came_from = self.world
-        back = self.situation().behind or "the present"
+        back = self.situation().behind
         self.listen(link)
 
         def made(state: State) -> None:
             link.state = state
-            number = max(world.fork for world in self.worlds) + 1
-            story = f"{back} before the present of {world_name(came_from)}"
-            if back == "the present":
-                story = f"the present of {world_name(came_from)}"
+            before = f"{back} before the present" if back else "the present"
+            story = f"{before} of {came_from.name}"
             try:
                 trace = open_trace(link.session.trace_path)
             except TdxdbgError as error:
                 self.tell(str(error))
                 return
-            self.enter(World(link, trace, number, story, stops=came_from.stops))
+            name = self._free_name("fork")
+            self.enter(World(link, trace, name, story, stops=came_from.stops))
             if then is not None:
                 then()
 
         link.ask("make_live", made, self.tell)
+
+    def _free_name(self, kind: str) -> str:
+        """`fork 1`, `live 2`."""
+        number = sum(world.name.startswith(kind) for world in self.worlds) + 1
+        return f"{kind} {number}"
 
     def action_worlds(self) -> None:
         self._quiet()
@@ -211,7 +215,7 @@ class LiveApp(LiveScreen):
 
     def _world_line(self, world: World) -> tuple[tuple[Any, str], ...]:
         here = own("▶ ") if world is self.world else own("  ")
-        text = f"{world_name(world):<8} {world.doing.replace('_', ' '):<8}"
+        text = f"{world.name:<8} {world.doing.replace('_', ' '):<8}"
         exits = f"{len(world.trace):>8,} exits  {world.story}"
         return (here, "focus"), word(text, "name"), word(exits, "text")
 
@@ -234,8 +238,7 @@ class LiveApp(LiveScreen):
             self.tell(str(error))
             return
         self.hints.say(None)
-        number = max(world.fork for world in self.worlds) + 1
-        world = World(Link(session), trace, number, "started again")
+        world = World(Link(session), trace, self._free_name("live"), "started again")
         self.enter(world)
         for stop in self.worlds[0].stops:
             self._add_stop_like(stop)
@@ -443,11 +446,6 @@ class LiveApp(LiveScreen):
         link = self.world.link if self.following else self.past.link
         if link is not None and link.alive and not link.running:
             self.looking.look(link, past=not self.following)
-
-
-def world_name(world: World) -> str:
-    """As the status line names it."""
-    return f"fork {world.fork}" if world.fork else "live"
 
 
 def _command(stop: Stop) -> str:

@@ -16,7 +16,6 @@ IN_TD: Final = "in the TD"
 HELD: Final = "held"
 ENDED: Final = "ended"
 
-_LIVE: Final = (own(" LIVE "), "badge")
 _PAST: Final = own(" PAST ")
 _DOING: Final[dict[str, Span]] = {
     "running": (own(" RUNNING "), "ok_badge"),
@@ -32,14 +31,14 @@ _NO_EXIT: Final = own("")
 class Situation(NamedTuple):
     """Everything that the two lines say.
 
-    `doing` is what the present does: running, held, in_td, ended, died. `fork`
-    is the number of a fork, 0 for the first world; `behind` how far before the
-    present the place is that is shown, "" in the present.
+    `doing` is what the present does: running, held, in_td, ended, died. `world`
+    is its name: live, fork 1; `behind` how far before the present the place is
+    that is shown, "" in the present.
     """
 
     doing: str
     state: State
-    fork: int = 0
+    world: str = "live"
     behind: str = ""
     reading: bool = False
     died: str = ""
@@ -65,7 +64,7 @@ def doing_of(state: State, running: bool, died: str) -> str:
 
 def badges(at: Situation) -> tuple[Span, ...]:
     """LIVE or PAST or FORK; RUNNING, HELD, IN TD, ENDED or DIED."""
-    world = word(f" FORK {at.fork} ", "badge") if at.fork else _LIVE
+    world = word(f" {at.world.upper()} ", "badge")
     doing = _DOING[at.doing]
     if not at.behind:
         return world, doing

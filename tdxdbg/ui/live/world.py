@@ -13,11 +13,11 @@ from tdxdbg.ui.live.words import ENDED, HELD, doing_of
 
 @dataclass
 class World:
-    """`fork` numbers those that were forked off, 0 is the first one; `story`: where it began."""
+    """`name` as the screen says it: live, fork 1; `story`: where it began."""
 
     link: Link
     trace: Trace
-    fork: int = 0
+    name: str = "live"
     story: str = ""
     console: SerialText = field(default_factory=SerialText)
     #: As the session lists them (`breakpoints.Breakpoint`).

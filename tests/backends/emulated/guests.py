@@ -632,6 +632,47 @@ again: syscall
     mov (%rsp), %r13
     done
 """,
+    "stores": r"""
+    mov $0x200000, %esi
+    mov $0x1122334455667788, %rax
+    mov %al, (%rsi)
+    mov %rax, 1(%rsi)
+    mov %ax, 9(%rsi)
+    mov $3, %ecx
+    lea 0x20(%rsi), %rdi
+    rep stosl
+    mov $5, %ecx
+    lea 0x2c(%rsi), %rdi
+    rep movsb
+    mov $0x200000, %esi
+    mov $0x200100, %esp
+    push %rax
+    call 1f
+1:  pop %rcx
+    enter $16, $0
+    leave
+    movups %xmm1, 0x200(%rsi)
+    lea 0x210(%rsi), %rdi
+    xor %eax, %eax
+    xor %edx, %edx
+    mov $7, %ebx
+    mov $9, %ecx
+    lock cmpxchg16b (%rdi)
+    lock cmpxchg16b (%rdi)
+    xchg %rbx, 0x220(%rsi)
+    lock xadd %rcx, 0x228(%rsi)
+    lock incw 0x22f(%rsi)
+    shlb $1, 0x220(%rsi)
+    fxsave 0x400(%rsi)
+    fnstenv 0x600(%rsi)
+    sgdt 0x620(%rsi)
+    movl $5, 0xffe(%rsi)
+    movups %xmm1, 0x1ffc(%rsi)
+    addl $0x10203, 0x1ffffe(%rsi)
+    addq $0x77, 0x1ffffc(%rsi)
+    tdvmcall 0x2020
+    done
+""",
 }
 
 IMAGES: Final[dict[str, tuple[tuple[int, str], ...]]] = {
@@ -883,5 +924,16 @@ IMAGES: Final[dict[str, tuple[tuple[int, str], ...]]] = {
             "89de41bb142000004531d2b9ccff000031c0660f01ccb900003000488d15020000000f350f05",
         ),
         (0x10C0, "4c8b6424084c8b2c2441bb030001004531d2b9ccff000031c0660f01cc"),
+    ),
+    "stores": (
+        (
+            0x0,
+            "be0000200048b8887766554433221188064889460166894609b903000000488d7e20f3abb9050000"
+            "00488d7e2cf3a4be00002000bc0001200050e80000000059c8100000c90f118e00020000488dbe10"
+            "02000031c031d2bb07000000b909000000f0480fc70ff0480fc70f48879e20020000f0480fc18e28"
+            "02000066f0ff862f020000d0a6200200000fae8600040000d9b6000600000f018620060000c786fe"
+            "0f0000050000000f118efc1f00008186feff1f0003020100488386fcff1f007741bb202000004531"
+            "d2b9ccff000031c0660f01cc41bb030001004531d2b9ccff000031c0660f01cc",
+        ),
     ),
 }

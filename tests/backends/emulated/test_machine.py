@@ -34,6 +34,7 @@ GUESTS: Final[dict[str, tuple[int | Gate, ...]]] = {
     "registers": (13,),
     "selfmod": (),
     "stack_in_code": (20,),
+    "stores": (),
     "triple": (),
 }
 

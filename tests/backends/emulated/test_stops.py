@@ -13,7 +13,7 @@ from tdxdbg.backends import Pause, Why
 from tdxdbg.backends.emulated.machine import Machine
 from tdxdbg.backends.emulated.vcpu import Where
 from tdxdbg.engine.state import TdExit
-from tests.backends.emulated.harness import RAM, TABLES, answer, is_pending, machine
+from tests.backends.emulated.harness import CODE, RAM, TABLES, answer, is_pending, machine
 from tests.backends.emulated.test_machine import GUESTS, LONG, registers
 
 #: Where the CPU itself writes accessed and dirty bits.
@@ -28,6 +28,8 @@ class Driver:
         vcpus = 2 if name == "two" else 1
         self.machine = machine(name, GUESTS.get(name, ()), vcpus=vcpus)
         self.machine.instruction_limit = LIMIT
+        if name == "shared":
+            self.machine.set_memory_attributes(0x300000, 0x3000, private=False)
         for vcpu in self.machine.vcpus[:-1]:
             vcpu.where = Where.TD
         self.exits: list[TdExit] = []
@@ -83,7 +85,8 @@ def rips_of(name: str, most: int = 3000) -> list[int]:
         driver.machine.instruction_limit = number
         if driver.next() is None:
             break
-        rips.append(driver.machine.registers(driver.machine._current).rip)
+        if driver.machine.where(0) is Where.TD:
+            rips.append(driver.machine.registers(0).rip)
     return rips
 
 
@@ -123,7 +126,7 @@ def test_breakpoints_stop_everywhere_and_change_nothing(name: str, part: float) 
     assert driver.end() == plain(name)
 
 
-@pytest.mark.parametrize("name", [*ALL, "two"])
+@pytest.mark.parametrize("name", [*ALL, "two", "shared"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_watchpoints_stop_before_each_write_and_change_nothing(name: str, seed: int) -> None:
     """All of the RAM, or some words of it."""
@@ -149,3 +152,61 @@ def test_watchpoints_stop_before_each_write_and_change_nothing(name: str, seed: 
         if count < 60 and not pause.detail:
             check_place(driver, reference, pause.vcpu)
     assert driver.end() == plain(name)
+
+
+def writes_to(name: str, gpa: int, size: int) -> list[tuple[int, int, int, str]]:
+    """RIP in the code, GPA, size and author of each announced write to a range."""
+    driver = Driver(name)
+    driver.machine.set_watchpoints([(gpa, size)])
+    found = []
+    while (pause := driver.next()) is not None and pause.why is Why.WATCHPOINT:
+        rip = driver.machine.registers(pause.vcpu).rip
+        found.append((rip - CODE, pause.address, pause.size, pause.detail))
+    assert driver.end() == plain(name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("gpa", "size", "expected"),
+    [
+        pytest.param(0x200000, 1, [(0xF, 0x200000, 1)], id="a byte"),
+        pytest.param(0x200008, 1, [(0x11, 0x200001, 8)], id="the last byte of a write"),
+        pytest.param(0x20000B, 1, [], id="next to a write"),
+        pytest.param(
+            0x200008, 2, [(0x11, 0x200001, 8), (0x15, 0x200009, 2)], id="two that overlap"
+        ),
+        pytest.param(0x200024, 4, [(0x22, 0x200024, 4)], id="one round of REP STOS"),
+        pytest.param(
+            0x200024,
+            10,
+            [(0x22, 0x200024, 4), (0x22, 0x200028, 4), (0x2D, 0x20002C, 1), (0x2D, 0x20002D, 1)],
+            id="rounds of REP",
+        ),
+        pytest.param(
+            0x2000F8,
+            8,
+            [(0x39, 0x2000F8, 8), (0x3A, 0x2000F0, 8), (0x40, 0x2000F8, 8)][:1],
+            id="a push",
+        ),
+        pytest.param(
+            0x2000F0, 8, [(0x3A, 0x2000F0, 8), (0x40, 0x2000F0, 8)], id="a call, and enter"
+        ),
+        pytest.param(0x20020F, 1, [(0x45, 0x200208, 8)], id="the second half of 16 bytes"),
+        pytest.param(0x200218, 1, [(0x61, 0x200218, 8), (0x66, 0x200218, 8)], id="lock cmpxchg16b"),
+        pytest.param(0x200220, 8, [(0x6B, 0x200220, 8), (0x83, 0x200220, 1)], id="xchg, shl"),
+        pytest.param(0x200230, 1, [(0x7B, 0x20022F, 2)], id="locked, in two words"),
+        pytest.param(0x200500, 1, [(0x89, 0x200500, 8)], id="fxsave"),
+        pytest.param(0x20060C, 1, [(0x90, 0x20060C, 4)], id="fnstenv"),
+        pytest.param(0x200624, 1, [(0x96, 0x200622, 8)], id="sgdt"),
+        pytest.param(0x201000, 1, [(0x9D, 0x201000, 2)], id="across two pages, the second"),
+        pytest.param(0x200FFF, 1, [(0x9D, 0x200FFE, 2)], id="across two pages, the first"),
+        pytest.param(0x200FFF, 2, [(0x9D, 0x200FFE, 2)], id="across two pages, once"),
+        pytest.param(
+            0x3FFFFF, 1, [(0xAE, 0x3FFFFE, 2), (0xB8, 0x3FFFFC, 4)], id="across large pages"
+        ),
+    ],
+)
+def test_only_what_touches_the_range_stops(
+    gpa: int, size: int, expected: list[tuple[int, int, int]]
+) -> None:
+    assert [each[:3] for each in writes_to("stores", gpa, size)] == expected
