@@ -13,8 +13,7 @@ PY := .venv/bin/python
 .NOTPARALLEL:
 
 help:
-	@echo "make run [TRACE=file]   open the debugger on a recording"
-	@echo "make run GUEST=name     run a sample guest, or an ELF, in it (mapgpa_retry)"
+	@echo "make run [TRACE=file]   open the debugger on a recording; GUEST=mapgpa_retry: on a guest"
 	@echo "make test               everything that a change has to pass"
 	@echo "make lint               its static half alone"
 	@echo "make unit               its tests alone [PYTEST_ARGS=...] [JOBS=n]"

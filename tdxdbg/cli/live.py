@@ -40,10 +40,10 @@ def command(
     theme: str | None,
     ascii_only: bool,
 ) -> int:
-    """Run a guest on an emulated vCPU, stopped before its first instruction.
+    """Run a guest in the debugger, on an emulated vCPU.
 
     GUEST is a sample guest's name, an ELF or a flat file; without it you choose
-    among the samples.
+    among the samples. It stands before its first instruction.
     """
     from tdxdbg.errors import SessionError
     from tdxdbg.ui.live.run import run_live

@@ -40,6 +40,43 @@ def filter_option(function: Function) -> Function:
     )(function)
 
 
+def guest_options(function: Function) -> Function:
+    """GUEST's surroundings: --vcpu, --kernel, --gpaw, --vcpus, --memory, --policy."""
+    options = (
+        click.option(
+            "--vcpu", type=click.Choice(["emulated"]), default="emulated", help="What runs it."
+        ),
+        click.option(
+            "--kernel",
+            metavar="GEN",
+            type=click.Choice(GENERATION_NAMES),
+            help=f"Kernel generation: {', '.join(GENERATION_NAMES)}. Default: the newest.",
+        ),
+        click.option(
+            "--gpaw", type=click.Choice(["48", "52"]), default="48", help="Bits of a GPA."
+        ),
+        click.option(
+            "--vcpus",
+            type=click.IntRange(1, 32),
+            metavar="N",
+            help="Default: what the guest is made for.",
+        ),
+        click.option(
+            "--memory", type=click.IntRange(4, 3072), default=64, metavar="MIB", help="Default: 64."
+        ),
+        click.option(
+            "--policy",
+            "policies",
+            multiple=True,
+            metavar="NAME",
+            help="How the VMM answers, as eagain:2; may be given again.",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def generation(name: str | None) -> Generation | None:
     """The record of a generation's name."""
     if name is None:

@@ -53,7 +53,8 @@ class LiveConfig:
                 raise SessionError(f"{name} {value!r}: give a number from 0 to {most}")
         if len(self.policies) > _MOST_POLICIES:
             raise SessionError(f"{len(self.policies)} policies: at most {_MOST_POLICIES}")
-        for text in (self.guest, self.record, *self.policies):
+        texts: tuple[object, ...] = (self.guest, self.record, *self.policies)
+        for text in texts:
             if not isinstance(text, str) or len(text) > _LONGEST or "\0" in text:
                 raise SessionError(f"{str(text)[:40]!r} is no name of a guest, file or policy")
 

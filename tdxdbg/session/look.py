@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from tdxdbg.backends.emulated import paging
-from tdxdbg.backends.emulated.machine import Machine
 from tdxdbg.backends.emulated.vcpu import Where
 from tdxdbg.breakpoints import Breakpoint, Breakpoints, Kind
 from tdxdbg.errors import SessionError
@@ -183,15 +181,15 @@ def write_memory(world: World, address: int, data: bytes, vcpu: int | None = Non
     if vcpu is None:
         world.run.intervene("write", address, data)
         return
-    machine, index = world.run.machine, _vcpu(world, vcpu)
-    pieces = []
-    for start, size in _pages(address, len(data)):
-        gpa = gpa_of(machine, index, start)
-        if gpa is None or machine.read_gpa(gpa, size) is None:
-            raise SessionError(f"no RAM at linear address {start:#x}; nothing was written")
-        pieces.append((gpa, data[start - address : start - address + size]))
-    for gpa, piece in pieces:
-        world.run.intervene("write", gpa, piece)
+    machine = world.run.machine
+    pieces = _pieces(world, vcpu, _address(address), len(data))
+    for gpa, size in pieces:
+        if machine.read_gpa(gpa, size) is None:
+            raise SessionError(f"no RAM at GPA {gpa:#x}, {size} bytes; nothing was written")
+    at = 0
+    for gpa, size in pieces:
+        world.run.intervene("write", gpa, data[at : at + size])
+        at += size
 
 
 def serial(world: World, data: bytes) -> None:
@@ -215,44 +213,26 @@ def watched(world: World, address: int, size: int, vcpu: int | None) -> int:
     """The GPA of bytes to watch, without the shared bit."""
     if not 1 <= size <= _WATCHED:
         raise SessionError(f"{size} bytes: watch 1 to {_WATCHED}")
-    machine = world.run.machine
     if vcpu is None:
         return _address(address) & ~world.run.engine.td.shared_mask
-    index = _vcpu(world, vcpu)
-    pages = [gpa_of(machine, index, start) for start, _ in _pages(_address(address), size)]
-    first = pages[0]
-    if first is None:
-        raise SessionError(f"nothing is mapped at linear address {address:#x}")
-    start = address
-    for gpa, (begin, _) in zip(pages, _pages(address, size), strict=True):
-        if gpa != first + begin - start:
+    pieces = _pieces(world, vcpu, _address(address), size)
+    first, end = pieces[0][0], pieces[0][0]
+    for gpa, length in pieces:
+        if gpa != end:
             raise SessionError(
                 f"the {size} bytes at linear address {address:#x} are not together in guest "
                 "memory: watch each page of them"
             )
+        end += length
     return first
 
 
-def gpa_of(machine: Machine, vcpu: int, address: int) -> int | None:
-    """The GPA at a linear address, without the shared bit; None: not mapped."""
-    platform = machine.platform
-    context = machine.vcpus[vcpu].context
-    mask = platform.shared_mask
-    found = paging.translate(platform.memory, context, mask, address, 0)
-    if found.table_gpa >= 0 or (found.fault >= 0 and not found.fault & paging.PRESENT):
-        return None
-    return found.gpa & ~mask
-
-
-def _pages(address: int, size: int) -> list[tuple[int, int]]:
-    """(address, bytes) of each page's part of a range."""
-    found = []
-    while size > 0:
-        step = min(size, _PAGE - address % _PAGE)
-        found.append((address, step))
-        address += step
-        size -= step
-    return found
+def _pieces(world: World, vcpu: int, address: int, size: int) -> list[tuple[int, int]]:
+    """(GPA, bytes) of linear memory."""
+    pieces = world.run.machine.translate(_vcpu(world, vcpu), address, size)
+    if not pieces:
+        raise SessionError(f"the {size} bytes at linear address {address:#x} are not all mapped")
+    return pieces
 
 
 def _address(address: int) -> int:

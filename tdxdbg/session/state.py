@@ -17,6 +17,9 @@ _MOST: Final = 4096
 
 Value = int | bytes | None
 
+#: `State.why` when the file can take no more; `State.detail` says why.
+RECORDING_FAILED: Final = "the recording cannot be written"
+
 
 @dataclass(frozen=True, slots=True)
 class State:

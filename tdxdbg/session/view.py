@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from tdxdbg.session.edit import fields_of
 from tdxdbg.session.look import current_vcpu
-from tdxdbg.session.run import Position, Stop, Where, Why
-from tdxdbg.session.state import State
+from tdxdbg.session.run import Position, Stop, Where
+from tdxdbg.session.state import RECORDING_FAILED, State
 from tdxdbg.session.world import World
 from tdxdbg.vmm import Reply
 
@@ -30,7 +30,7 @@ def view(
     state = State(
         world=kind,
         where=Where.ENDED.value if failure else run.where.value,
-        why=Why.ENDED.value if failure else why or stop.why.value,
+        why=RECORDING_FAILED if failure else why or stop.why.value,
         detail=(failure or stop.detail or ended)[:_LONGEST],
         breakpoints=stop.breakpoints,
         address=stop.address,
@@ -48,7 +48,7 @@ def view(
         convert=tuple(held.reply.convert[:_MOST]) if held is not None else (),
         stop=held.reply.stop[:_LONGEST] if held is not None else "",
         console=run.vmm.console.total,
-        end=tuple(end or run.position),
+        end=end or run.position,
     )
     return state.to_json()
 

@@ -13,8 +13,7 @@ it is. A place is reached by re-execution, so a child costs what it writes.
 from __future__ import annotations
 
 import os
-import resource
-import select
+import shutil
 import signal
 import socket
 import sys
@@ -25,30 +24,24 @@ from contextlib import suppress
 from inspect import signature
 from typing import Any, Final, NamedTuple, NoReturn
 
-from tdxdbg.breakpoints import Breakpoints
 from tdxdbg.errors import SessionError, TdxdbgError
+from tdxdbg.filters import FilterError
 from tdxdbg.session import look
 from tdxdbg.session.build import metadata, open_world
 from tdxdbg.session.channel import Channel, ChannelError
 from tdxdbg.session.config import LiveConfig
-from tdxdbg.session.history import BUDGET
+from tdxdbg.session.guard import WATCH, limit_memory, watch
 from tdxdbg.session.moves import MOVES, PRESENT, RUNS, run_past
 from tdxdbg.session.recorder import Recorder
 from tdxdbg.session.run import Position, Stop, Why
 from tdxdbg.session.view import view
 from tdxdbg.session.world import World
+from tdxdbg.session.worlds import Worlds
 
 #: Seconds between two progress messages while the guest runs.
 _PROGRESS: Final = 0.1
-#: Seconds between two looks whether the client is still there, in long work.
-_WATCH: Final = 1.0
-#: What a worker may grow by, beyond its guest's RAM and checkpoints, in bytes.
-_ROOM: Final = 2 << 30
-#: Requests that wait, and forked worlds.
+#: Requests that wait.
 _MOST_REQUESTS: Final = 1024
-_MOST_WORLDS: Final = 64
-#: Seconds that forked worlds get to end by themselves.
-_LAST_WORDS: Final = 0.5
 
 
 class Request(NamedTuple):
@@ -72,21 +65,6 @@ class _ClientGoneError(BaseException):
     """Unwinds everything: nobody is there any more."""
 
 
-class _Child:
-    """A forked world. `ready` says when it is there; `socket` is for the client then."""
-
-    def __init__(self, number: int, ready: Channel, client: socket.socket) -> None:
-        self.number = number
-        self.ready = ready
-        self.socket: socket.socket | None = client
-
-    def close(self) -> None:
-        self.ready.close()
-        if self.socket is not None:
-            self.socket.close()
-            self.socket = None
-
-
 class Worker:
     """One world, its client, and the worlds that were forked from it."""
 
@@ -98,6 +76,8 @@ class Worker:
         self.recorder: Recorder | None
         self.world, self.recorder = open_world(config, self.poll)
         self.record = self.recorder.path
+        #: A folder that goes away with this process, in case its client was killed.
+        self.private = ""
         self.kind = "live"
         #: The newest place that a past may go to.
         self.end: Position | None = None
@@ -106,7 +86,7 @@ class Worker:
         self._running: Request | None = None
         self._interrupted = False
         self._progress = 0.0
-        self._children: dict[int, _Child] = {}
+        self._worlds = Worlds(channel)
 
     # --- the loop ---------------------------------------------------------------------
 
@@ -124,8 +104,7 @@ class Worker:
         if self._queue:
             self._do(self._queue.popleft())
             return
-        pipes = [child.ready.fileno() for child in self._children.values() if child.socket]
-        self.channel.wait(_WATCH if self._children else None, pipes)
+        self.channel.wait(WATCH if self._worlds else None, self._worlds.awaited)
         self._take()
 
     def poll(self) -> bool:
@@ -154,8 +133,7 @@ class Worker:
             self._arrived(message.body)
         if self.channel.ended:
             raise _ClientGoneError
-        if self._children:
-            self._look_after_children()
+        self._worlds.look_after()
 
     def _arrived(self, body: dict[str, Any]) -> None:
         request = Request(body["request"], body["do"], body["with"])
@@ -183,9 +161,7 @@ class Worker:
         if self._running is not None or waiting:
             self._interrupted = True
         else:
-            for pid, child in self._children.items():
-                if child.socket is not None:
-                    os.kill(pid, signal.SIGKILL)
+            self._worlds.interrupt()
         self._say(request.number, "done", self.state())
 
     # --- requests ---------------------------------------------------------------------
@@ -213,7 +189,7 @@ class Worker:
             value = work(request, *more)
             if value is not _LATER:
                 self._say(request.number, "done", value)
-        except (TdxdbgError, ChannelError) as problem:
+        except (TdxdbgError, FilterError, ChannelError) as problem:
             self._fail(request, problem)
         except MemoryError:
             raise
@@ -268,37 +244,23 @@ class Worker:
 
     def _fork(self, request: Request) -> object:
         """Another process for a look at the past; its reply comes when it is there."""
-        if len(self._children) >= _MOST_WORLDS:
-            raise SessionError(f"there are {_MOST_WORLDS} worlds already: close one first")
         _checked(MOVES[request.command], request, 1)
         if self.recorder is not None:
             self.recorder.flush()
-        ours, clients = socket.socketpair()
-        here, there = socket.socketpair()
-        try:
-            pid = os.fork()
-        except OSError as problem:
-            for each in (ours, clients, here, there):
-                each.close()
-            raise SessionError(f"no process for another world: {problem.strerror}") from None
-        if pid:
-            ours.close()
-            there.close()
-            self._children[pid] = _Child(request.number, Channel(here), clients)
+        fork = self._worlds.fork(request.number)
+        if fork is None:
             return _LATER
-        clients.close()
-        here.close()
-        self._leave_parent(Channel(ours))
-        raise _ForkedError(request, Channel(there))
+        channel, ready = fork
+        self._leave_parent(channel)
+        raise _ForkedError(request, ready)
 
     def _leave_parent(self, channel: Channel) -> None:
         """In the child: what was the parent's is closed, and nothing is recorded."""
         self.channel.close()
-        for child in self._children.values():
-            child.close()
-        self._children.clear()
+        self.private = ""
         self.channel = channel
-        _watch(channel)
+        self._worlds = Worlds(channel)
+        watch(channel)
         self.recorder = None
         if self.kind != "past":
             self.kind, self.end = "past", self.world.run.position
@@ -312,7 +274,7 @@ class Worker:
         body: dict[str, Any]
         try:
             body = {"value": self._run(fork.request)}
-        except TdxdbgError as problem:
+        except (TdxdbgError, FilterError) as problem:
             body = {"failed": str(problem), "error": type(problem).__name__}
         ready.send(body)
         while not ready.flush():
@@ -320,34 +282,6 @@ class Worker:
         ready.close()
         if "failed" in body:
             raise _ClientGoneError
-
-    def _look_after_children(self) -> None:
-        for pid, child in list(self._children.items()):
-            if child.socket is not None:
-                self._hear(child)
-            if os.waitpid(pid, os.WNOHANG) != (0, 0):
-                child.close()
-                del self._children[pid]
-
-    def _hear(self, child: _Child) -> None:
-        """Whether a child is where it should be: then the client gets its socket."""
-        messages = child.ready.receive()
-        if not messages:
-            if child.ready.ended:
-                self._lost(child, "the process of the other world died on its way", "SessionError")
-            return
-        body = messages[0].body
-        if "value" not in body:
-            self._lost(child, body["failed"], body["error"])
-            return
-        assert child.socket is not None
-        self._say(child.number, "done", body["value"], child.socket.detach())
-        child.close()
-
-    def _lost(self, child: _Child, why: str, error: str) -> None:
-        body = {"request": child.number, "kind": "failed", "value": why, "error": error}
-        self.channel.send(body)
-        child.close()
 
     def _make_live(self, request: Request) -> dict[str, Any]:
         """The past becomes a present of its own, with a recording of its own."""
@@ -375,13 +309,9 @@ class Worker:
         if self.recorder is not None:
             self.recorder.close()
         self.channel.close()
-        until = time.monotonic() + _LAST_WORDS
-        for pid, child in self._children.items():
-            child.close()
-            while os.waitpid(pid, os.WNOHANG) == (0, 0):
-                if time.monotonic() > until:
-                    os.kill(pid, signal.SIGKILL)
-                time.sleep(0.005)
+        self._worlds.end()
+        if self.private:
+            shutil.rmtree(self.private, ignore_errors=True)
 
 
 #: The reply comes from somewhere else.
@@ -401,37 +331,6 @@ def _checked(work: Callable[..., Any], request: Request, skip: int) -> dict[str,
     return request.arguments
 
 
-def _watch(channel: Channel) -> None:
-    """End this process when its client is gone, even in work that looks at no socket."""
-    poll = select.poll()
-    poll.register(channel.fileno(), 0)
-    seen = 0
-
-    def look_up(signum: int, frame: object) -> None:
-        nonlocal seen
-        if poll.poll(0):
-            seen += 1
-            # Once: it may be ending in good order.
-            if seen > 1:
-                os._exit(1)
-
-    signal.signal(signal.SIGALRM, look_up)
-    signal.setitimer(signal.ITIMER_REAL, _WATCH, _WATCH)
-
-
-def _limit_memory(config: LiveConfig) -> None:
-    """No guest makes this process grow without bound; a bound above what it may need."""
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        now = int(statm.read().split()[0]) * resource.getpagesize()
-    limit = now + (config.memory << 20) + 2 * BUDGET + _ROOM
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    # Nobody asked for a guest's memory in a file.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 def _open(channel: Channel) -> Worker | None:
     """The first request: what to run."""
     messages = channel.receive()
@@ -442,8 +341,9 @@ def _open(channel: Channel) -> Worker | None:
         return None
     body = messages[0].body
     try:
-        worker = Worker(channel, LiveConfig.from_json(body["with"]))
-        _limit_memory(worker.config)
+        worker = Worker(channel, LiveConfig.from_json(body["with"]["config"]))
+        worker.private = str(body["with"]["private"])
+        limit_memory(worker.config.memory << 20)
         channel.send({"request": body["request"], "kind": "done", "value": worker.state()})
         return worker
     except (TdxdbgError, ImportError, OSError, MemoryError) as problem:
@@ -463,7 +363,7 @@ def main(arguments: list[str]) -> NoReturn:
     sock = socket.socket(fileno=int(arguments[0]))
     os.set_inheritable(sock.fileno(), False)
     channel = Channel(sock)
-    _watch(channel)
+    watch(channel)
     status = 0
     try:
         worker = _open(channel)

@@ -69,6 +69,8 @@ class Timeline:
         #: Cached rows that had no end when they were read, and the first such row
         #: that the other generation was fed with.
         self._open: set[int] = set()
+        #: How far a moment may walk; an owner in a hurry makes it less.
+        self.reach = REACH
         self._whatif_open: int | None = None
 
     def __len__(self) -> int:
@@ -233,7 +235,7 @@ class Timeline:
             mark = in_file
             self._shadow_marks.put(*in_file)
         start = mark[0] if mark is not None else 0
-        reach = max(REACH, self._shadow_marks.interval)
+        reach = self._reach(self._shadow_marks.interval)
         if index - start > reach and not self._shadow_at <= index <= self._shadow_at + reach:
             self._shadow = Shadow(self.td, self.generation)
             self._shadow_at = -1
@@ -255,6 +257,10 @@ class Timeline:
                 output = output_of(self.trace, place, record) if answered else None
                 self._shadow.feed(record, output)
             self._shadow_at = min(index, at + 1024)
+
+    def _reach(self, interval: int) -> int:
+        """How far to walk from a saved state, where they stand an interval apart."""
+        return self.reach if self.reach < REACH else max(REACH, interval)
 
     def _mark(self, place: int) -> None:
         shadow, marks = self._shadow, self._shadow_marks
@@ -292,7 +298,7 @@ class Timeline:
             return self._rows[row]
         mark = self._whatif_marks.before(row)
         start = mark[0] if mark is not None else 0
-        reach = max(REACH, self._whatif_marks.interval)
+        reach = self._reach(self._whatif_marks.interval)
         known_history = row - start <= reach or self._whatif_at <= row <= self._whatif_at + reach
         if not known_history:
             fresh = WhatIf(Engine(self.td, self.generation))

@@ -7,7 +7,6 @@ control returns to textual, so all of them change in one frame.
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -17,7 +16,7 @@ from typing import Any, ClassVar, Final
 
 from textual import events
 from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.screen import Screen
 from textual.timer import Timer
 
@@ -37,6 +36,7 @@ from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.panes import PANES
 from tdxdbg.ui.panes.base import MomentPane
 from tdxdbg.ui.panes.queue import QueuePane
+from tdxdbg.ui.screen import PanesScreen, bindings, freeze
 from tdxdbg.ui.status import HintLine, Message, StatusLine
 from tdxdbg.ui.themes import textual_theme
 from tdxdbg.ui.widgets.desk import Desk
@@ -52,19 +52,6 @@ _CATCH_UP: Final = 512
 _SCAN: Final = 16
 #: Slices of reading between two looks whether the history is known.
 _LOOK: Final = 20
-
-
-def bindings(keys: tuple[Key, ...]) -> list[BindingType]:
-    """A key table as textual wants it."""
-    return [
-        Binding(name, key.action.format(key=name), id=f"{key.id}.{name}", show=False)
-        for key in keys
-        for name in key.keys.split(",")
-    ]
-
-
-class PanesScreen(Screen[None], inherit_bindings=False):
-    """The screen of the panes; its keys are all in the key table."""
 
 
 class ReplayApp(App[int], inherit_bindings=False):
@@ -160,7 +147,7 @@ class ReplayApp(App[int], inherit_bindings=False):
         self.set_interval(PAUSE, self._background)
         if not self.is_headless:
             # Long-lived objects are no work for the collector any more.
-            self.set_timer(0.3, _freeze)
+            self.set_timer(0.3, freeze)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
                 loop.add_signal_handler(number, self.exit, None, 128 + number)
@@ -428,9 +415,3 @@ class ReplayApp(App[int], inherit_bindings=False):
         if isinstance(queue, QueuePane):
             queue.redraw_foot()
         self.status.show(self.timeline, queue.moment, matches)
-
-
-def _freeze() -> None:
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)

@@ -41,7 +41,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 def test_help_lists_the_commands_and_nothing_unbuilt() -> None:
     listed = tdxdbg("--help").stdout
     assert all(f"  {name} " in listed for name in COMMANDS)
-    assert "live" not in listed
+    assert "tour" not in listed
 
 
 def test_version() -> None:

@@ -443,7 +443,7 @@ class FakeProgram:
     def lines(self, start: int, data: bytes, registers: Mapping[str, int]) -> tuple[CodeLine, ...]:
         labels = {at: name for name, at in self.symbols._all.items()}
         made = []
-        for at in range(start, start + min(len(data), 512), 4):
+        for at in range(start, start + min(len(data), 1024), 4):
             tdcall = at % 64 == 48
             text = "tdcall" if tdcall else "mov    rax, qword ptr [rdi + 8]"
             made.append(

@@ -9,7 +9,7 @@ from typing import Any
 from textual import events
 from textual.pilot import Pilot
 
-from tdxdbg.ui.live.live import LiveApp
+from tdxdbg.ui.live.app import LiveApp
 from tdxdbg.ui.themes import choose, load_themes
 from tests.ui.fake import FakeProgram, FakeSession
 from tests.ui.screens import screen_text
@@ -35,7 +35,7 @@ def live_app(folder: Path, *, ascii_only: bool = False, **options: Any) -> LiveA
 
 def session_of(app: LiveApp) -> FakeSession:
     """The present world's session."""
-    session = app.world.link.session
+    session = app.world.wire.session
     assert isinstance(session, FakeSession)
     return session
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tdxdbg.ui.layout import CODE, CONSOLE, QUEUE, UAPI
-from tdxdbg.ui.live.live import LiveApp
+from tdxdbg.ui.live.app import LiveApp
 from tdxdbg.ui.panes.code import CodePane
 from tests.ui.live import fill, live_app, press, session_of, until
 from tests.ui.screens import pane_text, screen_text
@@ -166,12 +166,12 @@ async def test_a_session_that_comes_too_late_is_closed(app: LiveApp) -> None:
     async with app.run_test(size=FULL) as pilot:
         await press(pilot, "c", "S")
         await until(pilot, lambda: app.past.state)
-        first = app.past.link
+        first = app.past.wire
         await press(pilot, "S")
         assert first is not None
         assert first.closed
         await press(pilot, "f")
-        assert app.past.link is None
+        assert app.past.wire is None
 
 
 async def test_running_on_from_the_past_asks_and_forks(app: LiveApp) -> None:
@@ -221,7 +221,7 @@ async def test_when_the_worker_dies_it_is_said_and_the_recording_stays_open(app:
     async with app.run_test(size=FULL) as pilot:
         await press(pilot, "s", "s", "s")
         session_of(app).die()
-        await until(pilot, lambda: app.world.link.died)
+        await until(pilot, lambda: app.world.wire.died)
         assert badge_text(app) == " LIVE  DIED "
         assert "the worker died: killed by signal 9 \\x1b[31m" in app.news.text
         assert "the worker is gone" in "\n".join(screen_text(app))

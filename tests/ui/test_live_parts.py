@@ -13,9 +13,9 @@ from tdxdbg.session.state import State
 from tdxdbg.ui.live.answer import AnswerForm, Value, WrongValueError, parse_value, value_text
 from tdxdbg.ui.live.edit import MOST, LineEdit
 from tdxdbg.ui.live.judge import judge_address, judge_stop, judge_vector
-from tdxdbg.ui.live.link import Link
 from tdxdbg.ui.live.serial import LONGEST, MOST_LINES, SerialText
 from tdxdbg.ui.live.targets import Names, TargetError, parse_address, parse_stop
+from tdxdbg.ui.live.wire import Wire
 from tdxdbg.ui.live.words import Situation, badges, news
 from tests.ui.demo import SHARED, TD, tdvmcall
 from tests.ui.fake import BASE, FakeEvent, FakeProgram
@@ -58,6 +58,15 @@ def test_in_pieces_or_at_once_is_the_same(pieces: list[bytes], limit: int) -> No
     cut = SerialText()
     cut.feed(b"".join(pieces)[:limit])
     assert b"\n".join(lines(whole, limit)).rstrip(b"\r\n") == b"\n".join(lines(cut)).rstrip(b"\r\n")
+
+
+def test_what_was_not_kept_is_said() -> None:
+    text = SerialText()
+    text.feed(b"a\nb")
+    text.skip(100)
+    text.feed(b"c\n")
+    assert lines(text) == [b"a", b"b", b"(100 bytes left out)", b"c", b""]
+    assert text.total == 105
 
 
 def test_it_does_not_grow_without_bound() -> None:
@@ -180,6 +189,13 @@ def test_typing_replaces_what_was_proposed_and_can_be_dropped() -> None:
     form.key("left", None)
     form.key("1", "1")
     assert form.values() == {"ret": 10}, "an arrow edits the proposed value instead"
+
+
+def test_only_what_is_read_can_be_answered() -> None:
+    port_out = run_of(SubFunction.IO, r12=1, r13=1, r14=0x3F8, r15=65)
+    assert AnswerForm.of(port_out, {"data": None}, {"data": None}).fields == ()
+    assert AnswerForm.of(PORT_IN, {"data": b"a"}, {"data": None}).edited
+    assert AnswerForm.of(HYPERCALL, {"ret": 0}, {"ret": 0}).fields == ("ret",)
 
 
 # --- places -------------------------------------------------------------------------------
@@ -309,7 +325,7 @@ def test_it_is_always_said_in_words(situation: Situation, says: str, line: str) 
     assert line in news(situation).text
 
 
-# --- the link -----------------------------------------------------------------------------
+# --- the wire -----------------------------------------------------------------------------
 
 
 class Silent:
@@ -339,39 +355,39 @@ class Silent:
 def test_answers_find_those_who_asked() -> None:
     session = Silent()
     got: list[object] = []
-    link = Link(session)
-    link.ask("one", got.append)
-    link.ask("two", got.append, got.append)
+    wire = Wire(session)
+    wire.ask("one", got.append)
+    wire.ask("two", got.append, got.append)
     session.events = [
         FakeEvent(2, "failed", "no"),
         FakeEvent(1, "done", 1),
         FakeEvent(7, "done", 7),
     ]
-    assert link.pump()
+    assert wire.pump()
     assert got == ["no", 1]
 
 
 def test_when_the_worker_dies_everyone_who_waits_is_told_and_nothing_more_is_sent() -> None:
     session = Silent()
     got: list[object] = []
-    link = Link(session)
-    link.run("cont", got.append, got.append)
-    assert link.running
+    wire = Wire(session)
+    wire.run("cont", got.append, got.append)
+    assert wire.running
     session.events = [FakeEvent(1, "progress", state(row=5)), FakeEvent(0, "died", "signal 9")]
-    assert not link.pump()
-    assert (got, link.running, link.state.row) == (["signal 9"], 0, 5)
-    link.ask("step", got.append)
-    link.interrupt()
+    assert not wire.pump()
+    assert (got, wire.running, wire.state.row) == (["signal 9"], 0, 5)
+    wire.ask("step", got.append)
+    wire.interrupt()
     assert session.sent == ["cont"]
 
 
 def test_a_closed_link_hands_out_nothing() -> None:
     session = Silent()
     got: list[object] = []
-    link = Link(session)
-    link.ask("one", lambda _: link.close())
-    link.ask("two", got.append)
+    wire = Wire(session)
+    wire.ask("one", lambda _: wire.close())
+    wire.ask("two", got.append)
     session.events = [FakeEvent(1, "done", 1), FakeEvent(2, "done", 2)]
-    assert not link.pump()
+    assert not wire.pump()
     assert got == []
     assert session.sent[-1] == "closed"

@@ -137,10 +137,25 @@ class Context:
         """Registers of the engine -> here."""
         self._unicorn.save(self.address)
 
-    def fetch_in_hook(self) -> None:
-        """The same while the engine runs, as it would leave them at the end."""
+    def fetch_in_hook(self, *, between: bool = False) -> None:
+        """The same while the engine runs, with flags as it would leave them at its end.
+
+        `between`: no instruction is under way. With a code hook (and a count is
+        one) Unicorn computes the flags before each instruction, to CC_SRC; an
+        exit in the instruction restores the CC_OP from before that, to which
+        this CC_SRC does not belong. EFLAGS has no or old arithmetic flags.
+        """
         self._unicorn.save(self.address)
-        self.rflags = self.rflags
+        q, d = self.q, self.d
+        eflags = q[EFLAGS] & ~(_ARITHMETIC | RFLAGS_DF)
+        if between and d[CC_OP] != _CC_OP_EFLAGS:
+            q[EFLAGS] = eflags
+            flags = self.rflags & _ARITHMETIC
+        else:
+            flags = q[CC_SRC] & _ARITHMETIC
+        d[CC_OP] = _CC_OP_EFLAGS
+        q[CC_SRC] = flags
+        q[EFLAGS] = eflags | flags | (RFLAGS_DF if d[DF] >> 31 else 0)
 
     def dump(self) -> bytes:
         """Everything, for a checkpoint of this process."""

@@ -64,10 +64,6 @@ class Kind:
     WATCHPOINT: Final = -6
 
 
-#: Codes that nothing else of the same instruction may replace.
-_STOPS: Final = (Kind.BREAKPOINT, Kind.WATCHPOINT)
-
-
 class Exit(NamedTuple):
     """The end of a slice.
 
@@ -111,6 +107,8 @@ class Cpu:
         #: offset and size of its write.
         self.undo: Callable[[Context], tuple[int, int, int]] = _nothing_to_undo
         self._code = Kind.COUNT
+        #: Whether the exit has fetched the registers.
+        self._fetched = False
         self._io = (0, 0, False)
         self._entering = False
         #: Bytes of guest code that are translated: page of the buffer -> ranges in the buffer.
@@ -192,10 +190,12 @@ class Cpu:
         if self._memory.changed:
             self.forget_changed_code()
         self._code = Kind.COUNT
+        self._fetched = False
         address = context.address
         unicorn.restore(address)
         error = unicorn.start(context.q[ctx.RIP], count)
-        unicorn.save(address)
+        if not self._fetched:
+            unicorn.save(address)
         if self._to_protect:
             self._protect_code()
         return self._end(context, count, error)
@@ -348,8 +348,16 @@ class Cpu:
 
     def _on_exit(self, number: int) -> None:
         code = number - vmcb.EXIT_BASE
-        if self._code not in _STOPS:
+        running = self.loaded
+        if self._code == Kind.COUNT and running is not None:
             self._code = code
+            running.fetch_in_hook(between=code == vmcb.VINTR)
+            if (
+                code in (vmcb.NESTED_PAGE_FAULT, vmcb.EXCEPTION + 14)
+                and not running.q[ctx.RETURN_ADDRESS]
+            ):
+                running.fetch_in_hook(between=True)
+            self._fetched = True
         if code == vmcb.VINTR:
             # Close the window at once: Unicorn looks at interrupts before it looks
             # whether it should stop, and would come back here for ever.
@@ -357,6 +365,8 @@ class Cpu:
             before.fetch()
             before.d[ctx.HFLAGS2] &= ~ctx.HF2_GIF
             before.load()
+            if running is not None:
+                running.d[ctx.HFLAGS2] &= ~ctx.HF2_GIF
         self.unicorn.stop()
 
     def _on_in(self, port: int, size: int) -> None:

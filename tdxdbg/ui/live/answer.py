@@ -10,6 +10,7 @@ from typing import Final
 
 from tdxdbg.abi.ghci import Status
 from tdxdbg.abi.kvm import Exit
+from tdxdbg.decode.uapi import is_answer
 from tdxdbg.engine import KvmRun
 from tdxdbg.ui.live.edit import LineEdit
 
@@ -111,6 +112,18 @@ class AnswerForm:
     active: int = 0
     _typed: dict[str, LineEdit] = field(default_factory=dict)
     _touched: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(
+        cls, run: KvmRun, given: Mapping[str, Value], proposed: Mapping[str, Value]
+    ) -> AnswerForm:
+        """With the fields that KVM's completion of this exit reads."""
+        names = [name for name in given if is_answer(run, name) or is_answer(run, f"out_{name}")]
+        return cls(
+            run,
+            {name: given[name] for name in names},
+            {name: proposed.get(name) for name in names},
+        )
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -1,364 +1,192 @@
-"""`tdxdbg live`: the screen of a recording, over one that grows, and keys that make it grow.
-
-The panes of the recording come from the timeline, in the past as in the
-present, at once. Instructions, registers and memory come from sessions: that
-of the present, or one in the past that is made for looking. Nothing here
-waits: what a session answers is taken when its descriptor is readable, and
-what a running guest writes is shown ten times a second.
-"""
+"""What else a person asks of a live run: breakpoints, interrupts, memory."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import ClassVar, Final, TypeVar
-
-from textual.binding import BindingType
-from textual.timer import Timer
+from typing import Any
 
 from tdxdbg.decode.text import Safe
-from tdxdbg.traces import open_trace
-from tdxdbg.ui.app import ReplayApp, bindings
-from tdxdbg.ui.keys import LIVE_HINTS, LIVE_KEYS, Key
-from tdxdbg.ui.layout import CODE, CONSOLE, LIVE, MEMORY, NEWS, QUEUE, UAPI, Plan
-from tdxdbg.ui.lines import own, word
-from tdxdbg.ui.live.answer import AnswerForm
-from tdxdbg.ui.live.link import Link, Session, State
-from tdxdbg.ui.live.looking import Looking
-from tdxdbg.ui.live.past import Past
-from tdxdbg.ui.live.place import behind
-from tdxdbg.ui.live.program import Program
-from tdxdbg.ui.live.words import NewsLine, Situation, badges
-from tdxdbg.ui.live.world import World
-from tdxdbg.ui.palette import Palette
-from tdxdbg.ui.panes import LIVE_PANES
-from tdxdbg.ui.panes.base import MomentPane
+from tdxdbg.ui.layout import CODE, MEMORY
+from tdxdbg.ui.lines import own
+from tdxdbg.ui.live.judge import judge_address, judge_stop, judge_vector, parse_vector
+from tdxdbg.ui.live.running import LiveRun
+from tdxdbg.ui.live.stops import Breakpoint, StopList
+from tdxdbg.ui.live.targets import Names, Stop, parse_address, parse_stop
+from tdxdbg.ui.live.wire import State, Wire
 from tdxdbg.ui.panes.code import CodePane
-from tdxdbg.ui.panes.console import ConsolePane
-from tdxdbg.ui.panes.decode import asks_of
 from tdxdbg.ui.panes.memory import MemoryPane
-from tdxdbg.ui.panes.queue import QueuePane
-from tdxdbg.ui.panes.uapi import UapiPane
-from tdxdbg.ui.status import Message
-from tdxdbg.ui.widgets.lines_widget import LinesWidget
+from tdxdbg.ui.prompt import Prompt, Verdict
 
-#: Between two looks at what a running guest has recorded, in seconds.
-FRAME: Final = 0.1
-#: How long the cursor stays before a session in the past is sent after it, in seconds.
-SETTLES: Final = 0.12
-_NO_EXITS: Final = (
-    own("No exits yet."),
-    own("s runs the guest to its first exit, i one instruction, c until something stops it."),
+_ABOUT_STOPS = (
+    own("leaf == MapGPA      an exit, in the language of --filter"),
+    own("map_gpa, at 101000  before an instruction: symbol or address"),
+    own("watch symbol 8      before a write to so many bytes; also gpa 2000"),
 )
-Kind = TypeVar("Kind", bound=MomentPane)
+_ABOUT_ADDRESS = (
+    own("A symbol, a register (rsp-20), a virtual address in hex (101000),"),
+    own("or a guest physical one: gpa 2000."),
+)
+_ABOUT_VECTOR = (own("A vector from 16 to 255, and perhaps the vCPU: 0x21 1."),)
+_ABOUT_WRITE = (
+    own("Goes back to just before the last write to these bytes: symbol 8, gpa 2000 4096."),
+)
 
 
-class LiveScreen(ReplayApp, inherit_bindings=False):
-    """Worlds, the present and the past; what a person asks for is in `LiveApp`."""
+class LiveApp(LiveRun):
+    """The screen of a live run, with its keys."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings(LIVE_KEYS)
-    PANES: ClassVar[Mapping[str, type[MomentPane]]] = LIVE_PANES
-    PLAN: ClassVar[Plan] = LIVE
-    KEYS: ClassVar[tuple[Key, ...]] = LIVE_KEYS
+    # --- interrupts, breakpoints, memory ----------------------------------------------------
 
-    def __init__(
+    def _prompt(
         self,
-        session: Session,
-        palette: Palette,
-        *,
-        program: Program,
-        start: Callable[[], Session],
-        ascii_only: bool = False,
-        title: str = "",
-        notice: str = "",
+        title: Safe,
+        about: Sequence[Safe],
+        judge: Callable[[str, int], Verdict],
+        then: Callable[[str], object],
+        text: str = "",
     ) -> None:
-        """`start` makes the same run once more; it may take a while."""
-        trace = open_trace(session.trace_path)
-        self.world = World(Link(session), trace)
-        self.worlds = [self.world]
-        self.program = program
-        self.start_again = start
-        self.following = True
-        self.guest = title
-        self.news = NewsLine(NEWS)
-        self._settle: Timer | None = None
-        super().__init__(trace, palette, ascii_only=ascii_only, title=title, notice=notice)
-        self.past = Past(self.listen, self._arrived, self._not_there)
-        self.looking = Looking(
-            self.pane(CODE, CodePane),
-            self.pane(MEMORY, MemoryPane),
-            self.pane(CONSOLE, ConsolePane),
-            program.lines,
-            program.name,
-        )
-        self.looking.news = self.say
-        for pane in self.panes.values():
-            pane.empty = _NO_EXITS
+        def done(answer: str | None) -> None:
+            if answer is not None:
+                then(answer)
 
-    def pane(self, name: str, kind: type[Kind]) -> Kind:
-        """A pane by its name, and what it is."""
-        pane = self.panes[name]
-        assert isinstance(pane, kind)
-        return pane
+        dialog = Prompt(title, about, judge, self.palette, self.ascii_only, text)
+        _ = self.push_screen(dialog, done)
 
-    def make_bars(self) -> tuple[LinesWidget, ...]:
-        return self.status, self.news, self.hints
+    @property
+    def names(self) -> Names:
+        """What an address can be named by, where one looks."""
+        return Names(self.program.symbols, self.looking.registers)
 
-    def on_mount(self) -> None:
-        super().on_mount()
-        self.listen(self.world.link)
-        self.set_interval(FRAME, self._frame)
-        self.pane(CONSOLE, ConsolePane).use(self.world.console)
-        self._to_present()
-
-    def close(self) -> None:
-        """End every session; the recordings stay."""
-        self.past.leave()
-        for world in self.worlds:
-            world.link.close()
-            world.trace.close()
-
-    # --- sessions -----------------------------------------------------------------------
-
-    def listen(self, link: Link) -> None:
-        """Take what this session says as it says it."""
-        number = link.fileno()
-        loop = asyncio.get_running_loop()
-
-        def readable() -> None:
-            if not link.pump():
-                loop.remove_reader(number)
-                if link is self.world.link and link.died:
-                    self._stopped(self.world, link.state)
-
-        loop.add_reader(number, readable)
-
-    def run_guest(self, command: str, **arguments: object) -> None:
-        """Let the guest of this world run, from the present."""
-        world = self.world
-        if not self._can_run():
-            return
-        self.hints.say(None)
-        self._forget_form()
-        refused = partial(self._refused, world)
-        world.link.run(command, partial(self._stopped, world), refused, **arguments)
-        self.looking.leave("running")
-        self.say()
-
-    def _can_run(self) -> bool:
-        world = self.world
-        if world.running:
-            self.tell("the guest runs: Ctrl-C stops it", "dim")
-        elif world.link.died:
-            self.tell("the worker is gone: R starts the guest again", "error")
-        elif world.over:
-            self.tell("the guest has ended: S goes back, R starts it again", "dim")
-        else:
-            return True
-        return False
-
-    def _stopped(self, world: World, state: State) -> None:
-        """The guest of a world does not run any more."""
-        if world is not self.world:
-            return
-        self.grow()
-        if self.following:
-            self._to_present()
-        else:
-            self.say()
-
-    def _refused(self, world: World, text: str) -> None:
-        if world is self.world:
-            self.grow()
-            if not world.link.died:
-                self.tell(text, "error")
-            if self.following:
-                self._to_present()
-
-    def tell(self, text: str, role: str = "error") -> None:
-        """News in the place of the keys, until the next key; any text."""
-        self.hints.say(Message(word(text)[0], role))
-
-    # --- a recording that grows -----------------------------------------------------------
-
-    def _frame(self) -> None:
-        """Ten times a second, while a guest runs."""
-        if self.world.running:
-            self.grow()
-            self.looking.ask_console(self.world.link, self.world.console)
-            self.say()
-
-    def grow(self) -> None:
-        """Take in what was recorded since, and follow it."""
-        if not self.trace.refresh():
-            return
-        rows: set[int] = set()
-        for timeline in self._timelines.values():
-            rows |= timeline.grown()
-        if self.matches is not None:
-            self.matches.grown(rows)
-        self.pane(QUEUE, QueuePane).grown()
-        if self.following:
-            self._newest()
-        self.show()
-
-    def _newest(self) -> None:
-        last = max(len(self.timeline) - 1, 0)
-        self.cursor.to_row(last, self.timeline.steps(last) - 1 if len(self.timeline) else 0)
-
-    # --- where one looks --------------------------------------------------------------------
-
-    def follow(self) -> None:
-        """To the present, and stay there."""
-        if not self.following:
-            self.following = True
-            self.past.leave()
-            if self._settle is not None:
-                self._settle.stop()
-        self._to_present()
-
-    def _to_present(self) -> None:
-        """Show where the guest stands now."""
-        self._newest()
-        self._make_form()
-        world = self.world
-        if world.link.alive and not world.running:
-            self.looking.look(world.link, past=False)
-            self.looking.ask_console(world.link, world.console)
-        else:
-            self.looking.leave("running" if world.running else "gone")
-        self.show()
-
-    def go(self, row: int, step: int = 0) -> None:
+    def action_inject(self) -> None:
         self._quiet()
-        last = len(self.timeline) - 1
-        if row >= last and not step:
-            if self.following and row > last:
-                self.tell("this is the newest exit", "dim")
-            self.follow()
-            return
-        self.cursor.to_row(row, step)
-        self.moved()
-
-    def moved(self) -> None:
-        """The cursor went into the past."""
-        self.following = False
-        self.past.leave()
-        if self._settle is not None:
-            self._settle.stop()
-        self._settle = self.set_timer(SETTLES, self.look_back)
-        self.looking.leave("reading" if self.world.link.alive else "gone")
-        self.show()
-
-    def look_back(self) -> None:
-        """Send a session to where the cursor is, unless one is there or on its way."""
-        if self._settle is not None:
-            self._settle.stop()
-            self._settle = None
-        if self.following or self.past.reading or self.past.link is not None:
-            return
-        if self.world.link.alive:
-            row, step = self.cursor.row, self.cursor.step
-            self.past.seek(self.world.link, "go_to", row=row, step=step)
-            self.say()
-
-    def _arrived(self) -> None:
-        """A session stands in the past."""
-        state = self.past.state
-        link = self.past.link
-        if state is None or link is None:
-            return
-        present = self.world.state
-        if (state.steps, state.instructions) >= (present.steps, present.instructions):
-            self.follow()
-            return
-        self.following = False
-        if len(self.timeline):
-            self.cursor.to_row(max(state.row, 0), max(state.step, 0))
-        self.looking.look(link, past=True)
-        self.show()
-
-    def _not_there(self, text: str) -> None:
-        """The past could not be shown."""
-        self.looking.leave("gone")
-        self.tell(text, "error")
-        self.say()
-
-    # --- what is said -----------------------------------------------------------------------
-
-    def show(self) -> None:
-        self.say()
-        super().show()
-
-    def situation(self) -> Situation:
-        """Everything that the lines above and below the panes say."""
-        world = self.world
-        back = ""
-        if not self.following:
-            row, step = self.cursor.row, self.cursor.step
-            back = behind(self.timeline, row, step, world.state, self.past.state)
-        sight = self.pane(CODE, CodePane).sight
-        return Situation(
-            doing=world.doing,
-            state=world.state,
-            world=world.name,
-            behind=back,
-            reading=not self.following and (self.past.reading or self._settle is not None),
-            died=world.link.died,
-            asks=self._asks(),
-            where=sight.where if sight is not None else "",
+        self._in_the_present(
+            lambda: self._prompt(
+                own("raise an interrupt"), _ABOUT_VECTOR, judge_vector, self._inject
+            )
         )
 
-    def _asks(self) -> Safe:
-        """What the exit that is held asks of userspace."""
-        moment = self.moment() if self.following and self.world.held else None
-        step = moment.shown if moment is not None else None
-        if moment is None or step is None:
-            return own("")
-        return asks_of(step, moment.td)
+    def _inject(self, text: str) -> None:
+        vector, vcpu = parse_vector(text)
 
-    def say(self) -> None:
-        """Bring the lines above and below the panes up to date."""
-        now = self.situation()
-        shown = badges(now)
-        if shown != self.status.badges:
-            self.status.badges = shown
-            self.status.show(self.timeline, self.panes[QUEUE].moment, self.matches)
-        self.news.show(now)
-        self.hints.offer(LIVE_HINTS[now.hints])
+        def raised(state: State) -> None:
+            self._changed(state)
+            self.tell(f"vector {vector:#x} is pending at vCPU {vcpu}", "ok")
 
-    # --- the answer that is waited for ------------------------------------------------------
+        self.world.wire.ask("inject", raised, self.tell, vector=vector, vcpu=vcpu)
 
-    def _make_form(self) -> None:
-        """What the uAPI pane shows of the answer that will be given."""
-        self._forget_form()
-        world = self.world
-        moment = self.moment() if world.held else None
-        step = moment.shown if moment is not None else None
-        if moment is None or step is None or step.run is None:
+    def action_breakpoint(self) -> None:
+        self._quiet()
+        judge = partial(judge_stop, names=self.names)
+        self._prompt(own("stop at"), _ABOUT_STOPS, judge, self._add_stop)
+
+    def action_watch(self) -> None:
+        self._quiet()
+        judge = partial(judge_stop, names=self.names)
+        self._prompt(own("stop at"), _ABOUT_STOPS, judge, self._add_stop, "watch ")
+
+    def _add_stop(self, text: str) -> None:
+        stop = parse_stop(text, self.names)
+        for wire in self._wires():
+            wire.ask(_command(stop), self._stops_changed, self.tell, **_arguments(stop, wire.state))
+
+    def add_stop_like(self, stop: Breakpoint) -> None:
+        """The same breakpoint in another world."""
+        how: dict[str, Any] = {"condition": stop["text"]}
+        command = "add_breakpoint"
+        if stop["kind"] == "address":
+            how = {"address": stop["address"], "text": stop["text"]}
+        elif stop["kind"] == "watch":
+            command = "add_watchpoint"
+            how = {"address": stop["address"], "size": stop["size"], "text": stop["text"]}
+        self.world.wire.ask(command, self._stops_changed, self.tell, **how)
+
+    def _wires(self) -> list[Wire]:
+        """The present, and the past that is looked at: both know the breakpoints."""
+        return [wire for wire in (self.world.wire, self.past.wire) if wire is not None]
+
+    def _stops_changed(self, _: object) -> None:
+        self.world.wire.ask("breakpoints", self._show_stops)
+
+    def _show_stops(self, stops: Sequence[Any]) -> None:
+        self.world.stops = tuple(stops)
+        code = self.pane(CODE, CodePane)
+        code.breakpoints = {
+            stop["address"]: stop["enabled"] for stop in stops if stop["kind"] == "address"
+        }
+        code.redraw()
+        if isinstance(self.screen, StopList):
+            self.screen.update(self.world.stops)
+
+    def action_breakpoints(self) -> None:
+        self._quiet()
+        dialog = StopList(self.world.stops, self._change_stop, self.palette, self.ascii_only)
+        self._stops_changed(None)
+
+        def done(name: str | None) -> None:
+            if name == "add":
+                self.action_breakpoint()
+
+        _ = self.push_screen(dialog, done)
+
+    def _change_stop(self, how: str, stop: Breakpoint) -> None:
+        for wire in self._wires():
+            if how == "remove":
+                wire.ask("remove_breakpoint", self._stops_changed, id=stop["id"])
+            else:
+                wire.ask("change_breakpoint", self._stops_changed,
+                         id=stop["id"], enabled=not stop["enabled"])  # fmt: skip
+
+    def action_last_write(self) -> None:
+        self._quiet()
+
+        def judge(text: str, cursor: int) -> Verdict:
+            found = judge_stop(f"watch {text}", cursor + 6, self.names)
+            says = found.says.replace("stops before a write", "back to the last write")
+            return found._replace(says=says, start=max(found.start - 6, 0))
+
+        memory = self.pane(MEMORY, MemoryPane)
+        text = memory.label or (f"{memory.base:x}" if memory.chosen else "")
+        self._prompt(own("last write"), _ABOUT_WRITE, judge, self._last_write, text)
+
+    def _last_write(self, text: str) -> None:
+        stop = parse_stop(f"watch {text}", self.names)
+        arguments = {**_arguments(stop, self.world.state)}
+        arguments.pop("text", None)
+        self._travel("last_write", **arguments)
+
+    def action_memory(self) -> None:
+        self._quiet()
+        judge = partial(judge_address, names=self.names)
+        self._prompt(own("memory at"), _ABOUT_ADDRESS, judge, self._look_at)
+
+    def _look_at(self, text: str) -> None:
+        found = parse_address(text, self.names)
+        self.pane(MEMORY, MemoryPane).look_at(found.value, linear=found.linear, label=found.text)
+        self.focus_pane(MEMORY)
+
+    def action_processor(self) -> None:
+        self._quiet()
+        state = self.world.state
+        if state.vcpus < 2:
+            self.tell("this guest has one vCPU", "dim")
             return
-        uapi = self.pane(UAPI, UapiPane)
-        uapi.form = AnswerForm(step.run, dict(world.state.answer), dict(world.state.proposed))
-        uapi.form_at = moment.row, moment.step
+        now = self.looking.vcpu if self.looking.vcpu is not None else state.vcpu
+        self.looking.vcpu = (now + 1) % state.vcpus
+        wire = self.world.wire if self.following else self.past.wire
+        if wire is not None and wire.alive and not wire.running:
+            self.looking.look(wire, past=not self.following)
 
-    def _forget_form(self) -> None:
-        self.pane(UAPI, UapiPane).form = None
 
-    # --- worlds -----------------------------------------------------------------------------
+def _command(stop: Stop) -> str:
+    return "add_watchpoint" if stop.kind == "write" else "add_breakpoint"
 
-    def enter(self, world: World) -> None:
-        """Show another world, at its present."""
-        if world not in self.worlds:
-            self.worlds.append(world)
-            self.listen(world.link)
-        self.past.leave()
-        self.world = world
-        self.following = True
-        self.looking.vcpu = None
-        self.status.rename(self.guest)
-        self.use_trace(world.trace)
-        self.pane(CONSOLE, ConsolePane).use(world.console)
-        self.grow()
-        self.pane(QUEUE, QueuePane).redraw()
-        self._to_present()
+
+def _arguments(stop: Stop, state: State) -> Mapping[str, Any]:
+    if stop.address is None:
+        return {"condition": stop.text}
+    if stop.kind == "code":
+        return {"address": stop.address.value, "text": stop.text}
+    vcpu = {"vcpu": state.vcpu} if stop.address.linear else {}
+    where = {"address": stop.address.value, "size": stop.size}
+    return {**where, "text": stop.text, **vcpu}

@@ -14,12 +14,13 @@ from tdxdbg.abi.regs import Regs
 from tdxdbg.backends.elf import read_guest
 from tdxdbg.backends.lines import Lines, lines_of
 from tdxdbg.backends.symbols import Symbols, symbols_of
-from tdxdbg.decode.disassembly import Instruction, around, asks_for
+from tdxdbg.decode.disassembly import LONGEST, Instruction, around, asks_for
 from tdxdbg.ui.live.sight import CodeLine
 
-#: Instructions before and after the one at RIP.
-_BEFORE: Final = 20
+#: Instructions before and after the one at RIP; those before need bytes to fall into step.
+_BEFORE: Final = 30
 _AFTER: Final = 60
+_STEP_BYTES: Final = 2 * LONGEST
 
 
 class Image:
@@ -51,7 +52,7 @@ class Image:
         found = around(
             read,
             rip,
-            before=_BEFORE,
+            before=max(min((rip - start - _STEP_BYTES) // LONGEST, _BEFORE), 0),
             after=_AFTER,
             start=symbol.address if symbol is not None else None,
             bits=64 if registers.get("is_64bit", 1) else 32,

@@ -6,20 +6,20 @@ looked at any more is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tdxdbg.ui.lines import own
-from tdxdbg.ui.live.link import Link
 from tdxdbg.ui.live.serial import SerialText
 from tdxdbg.ui.live.sight import CodeLine, Sight
+from tdxdbg.ui.live.wire import Wire
 from tdxdbg.ui.panes.code import CodePane
 from tdxdbg.ui.panes.console import ConsolePane
 from tdxdbg.ui.panes.memory import PAGE, Ask, MemoryPane
 
 #: Bytes of code that are read before and after RIP.
-_BEFORE: Final = 128
-_AFTER: Final = 512
+_BEFORE: Final = 512
+_AFTER: Final = 1024
 
 #: Makes lines out of code: where it begins, its bytes, RIP.
 Lister = Callable[[int, bytes, Mapping[str, int]], tuple[CodeLine, ...]]
@@ -44,7 +44,7 @@ class Looking:
         self._lister = lister
         self._namer = namer
         self._place = 0
-        self._link: Link | None = None
+        self._wire: Wire | None = None
         self._asked: set[Ask] = set()
         #: The vCPU that is looked at; None: the one that stopped.
         self.vcpu: int | None = None
@@ -55,51 +55,53 @@ class Looking:
 
     # --- a place ------------------------------------------------------------------------
 
-    def look(self, link: Link, *, past: bool) -> None:
+    def look(self, wire: Wire, *, past: bool) -> None:
         """Ask for everything at the place where this session stands now."""
         self._place += 1
-        self._link = link
+        self._wire = wire
         self._asked.clear()
         self._memory.stopped()
-        place, state = self._place, link.state
+        place, state = self._place, wire.state
         vcpu = self.vcpu if self.vcpu is not None and self.vcpu < state.vcpus else state.vcpu
 
         def registers(found: Mapping[str, int]) -> None:
             if place == self._place:
                 self.registers = found
-                self._ask_code(link, place, vcpu, found)
+                self._ask_code(wire, place, vcpu, found)
 
-        link.ask("registers", registers, vcpu=vcpu)
+        wire.ask("registers", registers, vcpu=vcpu)
         self.ask_memory()
         self._console.limit(state.console if past else None)
 
     def leave(self, why: str) -> None:
         """No session stands at the place that is shown: `why` is reading, gone or running."""
         self._place += 1
-        self._link = None
+        self._wire = None
         self._asked.clear()
         self._code.look(self._code.sight, _NOTES[why])
 
-    def ask_console(self, link: Link, text: SerialText) -> None:
+    def ask_console(self, wire: Wire, text: SerialText) -> None:
         """What the guest of the present wrote since the last time."""
-        if link.state.console <= text.total:
+        if wire.state.console <= text.total:
             return
 
-        def more(found: tuple[int, bytes]) -> None:
-            total, data = found
-            if data and total > text.total:
-                # Where output was left out, it is said.
-                text.feed(data[-(total - text.total) :])
-                if text is self._console.text:
-                    self._console.update_text()
+        def more(found: Sequence[Any]) -> None:
+            # How much there is, some of it, and where that begins: not where it is too much.
+            total, data = found[0], found[1]
+            start = found[2] if len(found) > 2 else total - len(data)
+            text.skip(max(start - text.total, 0))
+            text.feed(data[max(text.total - start, 0) :])
+            if text is self._console.text:
+                self._console.update_text()
 
-        link.ask("console", more, since=text.total)
+        wire.ask("console", more, since=text.total)
 
     # --- code ---------------------------------------------------------------------------
 
-    def _ask_code(self, link: Link, place: int, vcpu: int, registers: Mapping[str, int]) -> None:
+    def _ask_code(self, wire: Wire, place: int, vcpu: int, registers: Mapping[str, int]) -> None:
         rip = registers.get("rip", 0)
         start = max(rip - _BEFORE, 0)
+        page = max(start, rip - rip % PAGE)
 
         def whole(data: bytes | None) -> None:
             if place != self._place:
@@ -107,20 +109,20 @@ class Looking:
             if data is not None and len(data) > rip - start:
                 self._show_code(start, data, vcpu, registers)
             else:
-                # What is before or after may not be mapped: the page of RIP alone.
-                left = PAGE - rip % PAGE
-                link.ask("read_memory", alone, address=rip, size=min(left, _AFTER), vcpu=vcpu)
+                # What is before may not be mapped: the page of RIP alone.
+                wire.ask("read_memory", alone, address=page, size=rip - page + _AFTER, vcpu=vcpu)
 
         def alone(data: bytes | None) -> None:
             if place == self._place:
-                self._show_code(rip, data or b"", vcpu, registers)
+                self._show_code(page, data or b"", vcpu, registers)
 
-        link.ask("read_memory", whole, address=start, size=rip - start + _AFTER, vcpu=vcpu)
+        wire.ask("read_memory", whole, address=start, size=rip - start + _AFTER, vcpu=vcpu)
 
     def _show_code(self, start: int, data: bytes, vcpu: int, registers: Mapping[str, int]) -> None:
-        assert self._link is not None
-        state = self._link.state
-        lines = self._lister(start, data, registers) if data else ()
+        assert self._wire is not None
+        state = self._wire.state
+        there = len(data) > registers.get("rip", 0) - start
+        lines = self._lister(start, data, registers) if there else ()
         place = state.steps, state.instructions
         where = self._namer(registers.get("rip", 0))
         self._code.look(Sight(place, vcpu, state.vcpus, registers, lines, where), own(" "))
@@ -130,8 +132,8 @@ class Looking:
 
     def ask_memory(self) -> None:
         """Ask for what the memory pane shows and does not know."""
-        link, place = self._link, self._place
-        if link is None:
+        wire, place = self._wire, self._place
+        if wire is None:
             return
         for ask in self._memory.wanted():
             if ask in self._asked:
@@ -139,8 +141,8 @@ class Looking:
             self._asked.add(ask)
             arguments: dict[str, Any] = {"address": ask.address, "size": ask.size}
             if ask.linear:
-                arguments["vcpu"] = self.vcpu if self.vcpu is not None else link.state.vcpu
-            link.ask("read_memory", self._memory_at(place, ask), **arguments)
+                arguments["vcpu"] = self.vcpu if self.vcpu is not None else wire.state.vcpu
+            wire.ask("read_memory", self._memory_at(place, ask), **arguments)
 
     def _memory_at(self, place: int, ask: Ask) -> Callable[[bytes | None], None]:
         def found(data: bytes | None) -> None:

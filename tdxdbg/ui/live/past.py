@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tdxdbg.ui.live.link import Link, Session, State
+from tdxdbg.ui.live.wire import Session, State, Wire
 
 
 class Past:
     """At most one session in the past; a newer wish makes an older one's answer worthless."""
 
     def __init__(
-        self, listen: Callable[[Link], object], arrived: Callable[[], object],
+        self, listen: Callable[[Wire], object], arrived: Callable[[], object],
         failed: Callable[[str], object],
     ) -> None:  # fmt: skip
         """`arrived`: the session stands where it was wanted. `failed`: why it does not."""
-        self.link: Link | None = None
+        self.wire: Wire | None = None
         self.reading = False
         self._listen = listen
         self._arrived = arrived
         self._failed = failed
         self._wish = 0
-        self._asked: Link | None = None
+        self._asked: Wire | None = None
         self._then: Callable[[], object] | None = None
 
     @property
     def state(self) -> State | None:
         """Where the past session stands; None while there is none."""
-        return self.link.state if self.link is not None and not self.reading else None
+        return self.wire.state if self.wire is not None and not self.reading else None
 
-    def seek(self, present: Link, command: str, **arguments: Any) -> None:
+    def seek(self, present: Wire, command: str, **arguments: Any) -> None:
         """Ask the present for a session in the past."""
         self._begin(present)
         wish = self._wish
@@ -40,33 +40,33 @@ class Past:
                 session.close()
                 return
             self._drop()
-            self.link = Link(session)
-            self._listen(self.link)
+            self.wire = Wire(session)
+            self._listen(self.wire)
             self._end()
 
         present.ask(command, found, self._refused(wish), **arguments)
 
     def move(self, command: str, **arguments: Any) -> None:
         """Let the session in the past go elsewhere in the past."""
-        if self.link is None:
+        if self.wire is None:
             return
-        link = self.link
-        self._begin(link)
+        wire = self.wire
+        self._begin(wire)
         wish = self._wish
 
         def moved(_: object) -> None:
             if wish == self._wish:
-                link.state = link.session.state
+                wire.state = wire.session.state
                 self._end()
 
-        link.ask(command, moved, self._refused(wish), **arguments)
+        wire.ask(command, moved, self._refused(wish), **arguments)
 
     def when_there(self, then: Callable[[], object]) -> bool:
         """Do it once the session stands where it is wanted; False when none is on its way."""
         if self.reading:
             self._then = then
             return True
-        if self.link is None:
+        if self.wire is None:
             return False
         then()
         return True
@@ -78,11 +78,11 @@ class Past:
             return True
         return False
 
-    def take(self) -> Link | None:
+    def take(self) -> Wire | None:
         """Hand the session over: it is the past no more."""
-        link, self.link = self.link, None
+        wire, self.wire = self.wire, None
         self._wish += 1
-        return link
+        return wire
 
     def leave(self) -> None:
         """Nobody looks at the past any more."""
@@ -91,7 +91,7 @@ class Past:
         self._then = None
         self._drop()
 
-    def _begin(self, asked: Link) -> None:
+    def _begin(self, asked: Wire) -> None:
         self._wish += 1
         self.reading = True
         self._asked = asked
@@ -114,6 +114,6 @@ class Past:
         return refused
 
     def _drop(self) -> None:
-        if self.link is not None:
-            self.link.close()
-            self.link = None
+        if self.wire is not None:
+            self.wire.close()
+            self.wire = None

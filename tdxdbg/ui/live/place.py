@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tdxdbg.timeline import Timeline
-from tdxdbg.ui.live.link import State
+from tdxdbg.ui.live.wire import State
 
 #: Rows between that are looked into; beyond, exits are counted and not steps.
 _COUNTED: Final = 64

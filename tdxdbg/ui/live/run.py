@@ -10,8 +10,8 @@ from tdxdbg import guests
 from tdxdbg.errors import BackendError
 from tdxdbg.session import LiveConfig, Session
 from tdxdbg.session.config import locate
+from tdxdbg.ui.live.app import LiveApp
 from tdxdbg.ui.live.image import Image
-from tdxdbg.ui.live.live import LiveApp
 from tdxdbg.ui.live.pick import PickApp
 from tdxdbg.ui.themes import choose, load_themes
 

@@ -35,6 +35,14 @@ class SerialText:
         for number, piece in enumerate(rest):
             self._piece(piece if number == len(rest) - 1 else piece + b"\n")
 
+    def skip(self, count: int) -> None:
+        """So many bytes that nobody kept."""
+        if count:
+            self._keep(bytes(self._last), len(self._last))
+            self._last.clear()
+            self._keep(b"(%d bytes left out)" % count, count)
+            self.total += count
+
     def _piece(self, piece: bytes) -> None:
         self._last += piece
         self.total += len(piece)

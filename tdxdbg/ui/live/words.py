@@ -8,7 +8,7 @@ from tdxdbg.decode.text import Safe
 from tdxdbg.decode.values import size_text
 from tdxdbg.ui.lines import Line, Span, concat, line, own, word
 from tdxdbg.ui.live.answer import Value, value_text
-from tdxdbg.ui.live.link import State
+from tdxdbg.ui.live.wire import State
 from tdxdbg.ui.widgets.lines_widget import LinesWidget
 
 #: What `State.where` says.
@@ -24,7 +24,6 @@ _DOING: Final[dict[str, Span]] = {
     "ended": (own(" ENDED "), "unknown_badge"),
     "died": (own(" DIED "), "warning"),
 }
-_SPACE: Final = own(" ")
 _NO_EXIT: Final = own("")
 
 
@@ -115,15 +114,15 @@ def _counts(state: State) -> list[Span]:
 
 def _held(at: Situation) -> list[Span]:
     state = at.state
-    spans: list[Span] = [_SPACE_TEXT, (at.asks or own("an exit"), "value")]
-    spans.append((own(" waits for userspace's answer: "), "text"))
+    spans: list[Span] = [(own(" held: "), "retry"), (at.asks or own("an exit"), "value")]
     if state.stop:
-        return [*spans, (own("the VMM stops: "), "error"), word(state.stop, "error")]
+        return [*spans, (own("  the VMM stops: "), "error"), word(state.stop, "error")]
+    spans.append((own("  answer: "), "dim"))
     given: list[Span] = []
     for name, value in state.answer.items():
         if value is not None:
             given.append(word(f"{name} = {_value(value)} ", "value"))
-    spans += given or [(own("KVM_RUN as it is "), "dim")]
+    spans += given or [(own("KVM_RUN "), "value")]
     changed = dict(state.answer) != dict(state.proposed)
     spans.append((own("(edited)"), "changed") if changed else (own("(proposed)"), "dim"))
     for gpa, size, private in state.convert[:1]:
@@ -145,9 +144,6 @@ def _in_td(at: Situation) -> list[Span]:
     if why:
         spans += [(own("  "), "dim"), word(why, "retry")]
     return [*spans, (own("  "), "dim"), *_counts(state)]
-
-
-_SPACE_TEXT: Final[Span] = (_SPACE, "text")
 
 
 class NewsLine(LinesWidget):

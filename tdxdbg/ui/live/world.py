@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tdxdbg.traces import Trace
-from tdxdbg.ui.live.link import Link, State
 from tdxdbg.ui.live.serial import SerialText
+from tdxdbg.ui.live.wire import State, Wire
 from tdxdbg.ui.live.words import ENDED, HELD, doing_of
 
 
@@ -15,7 +15,7 @@ from tdxdbg.ui.live.words import ENDED, HELD, doing_of
 class World:
     """`name` as the screen says it: live, fork 1; `story`: where it began."""
 
-    link: Link
+    wire: Wire
     trace: Trace
     name: str = "live"
     story: str = ""
@@ -25,16 +25,16 @@ class World:
 
     @property
     def state(self) -> State:
-        return self.link.state
+        return self.wire.state
 
     @property
     def running(self) -> bool:
-        return bool(self.link.running)
+        return bool(self.wire.running)
 
     @property
     def doing(self) -> str:
         """running, held, in_td, ended or died."""
-        return doing_of(self.state, self.running, self.link.died)
+        return doing_of(self.state, self.running, self.wire.died)
 
     @property
     def held(self) -> bool:
@@ -43,4 +43,4 @@ class World:
     @property
     def over(self) -> bool:
         """Whether nothing more can happen in it."""
-        return bool(self.link.died) or (not self.running and self.state.where == ENDED)
+        return bool(self.wire.died) or (not self.running and self.state.where == ENDED)

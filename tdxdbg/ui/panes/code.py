@@ -143,6 +143,7 @@ class CodePane(MomentPane):
 
     def _instruction(self, item: CodeLine, rip: int, digits: int, width: int) -> Line:
         current = item.address == rip
+        beside = width < self.columns
         enabled = self.breakpoints.get(item.address)
         stop = _NONE if enabled is None else _STOP if enabled else _OFF
         spans: list[Span] = [
@@ -153,12 +154,16 @@ class CodePane(MomentPane):
         if width >= _WITH_BYTES + digits + (0 if not item.comment else 8):
             data = item.data[:_BYTES].hex()
             spans.append((pad(word(data)[0], 2 * _BYTES + 1), "dim"))
-        text = word(item.text)[0]
-        spans.append((pad(text, _TEXT) if item.comment else text, "value"))
-        room = width - width_of(spans) - 3
-        if item.comment and room > 3:
-            spans += [(_SPACE, "dim"), (_COMMENT, "why"), (cut(word(item.comment)[0], room), "why")]
-        return line(*spans, current=current)
+        text, comment = word(item.text)[0], word(item.comment)[0]
+        role = "focus" if current and beside else "value"
+        room = width - width_of(spans) - 4
+        if not comment or room - len(text) < 4:
+            return line(*spans, (text, role), current=current and not beside)
+        # Comments stand below each other as long as they are seen whole.
+        text = pad(text, min(_TEXT, room - len(comment)))
+        comment = cut(comment, room - len(text))
+        spans += [(text, role), (_SPACE, "dim"), (_COMMENT, "why"), (comment, "why")]
+        return line(*spans, current=current and not beside)
 
     # --- registers ----------------------------------------------------------------------
 
@@ -196,7 +201,5 @@ def _joined(code: list[Line], registers: list[Line], width: int) -> list[Line]:
     for left, right in zip_longest(code, registers, fillvalue=BLANK):
         spans = crop(left.spans, 0, width - 1)
         fill = blanks(width - width_of(spans))
-        lines.append(
-            line(*spans, (fill, "text"), (_BAR, "frame"), *right.spans, current=left.current)
-        )
+        lines.append(line(*spans, (fill, "text"), (_BAR, "frame"), *right.spans))
     return lines

@@ -9,7 +9,8 @@ from typing import Final
 import pytest
 
 from tdxdbg.abi.regs import NO_REGS
-from tdxdbg.backends import Pause
+from tdxdbg.backends import Pause, Why
+from tdxdbg.backends.emulated.machine import Machine
 from tdxdbg.backends.emulated.memory import Slot
 from tdxdbg.backends.emulated.td import Image, TdConfig, open_machine
 from tdxdbg.backends.emulated.vcpu import Where
@@ -29,9 +30,12 @@ from tests.backends.emulated.harness import (
     page_tables,
     task_state,
 )
+from tests.backends.emulated.test_machine import registers
 
 pytestmark = pytest.mark.fuzz
-COUNT: Final = int(os.environ.get("TDXDBG_FUZZ", "2000")) // 250
+COUNT: Final = int(os.environ.get("TDXDBG_FUZZ", "2000")) // 100
+INSTRUCTIONS: Final = 2000
+EXITS: Final = 50
 
 #: Everything that leaves the guest, changes privileges or paging, or is a trap for emulators.
 OPCODES: Final = (
@@ -62,8 +66,8 @@ def stream(chance: random.Random) -> bytes:
     return code
 
 
-def run(seed: int) -> tuple[list[TdExit], TdExit | Pause, str]:
-    """A run with small budgets; conversions as the guest wants them."""
+def build(seed: int) -> tuple[Machine, TdParams]:
+    """A TD whose code is a random stream."""
     chance = random.Random(seed)
     gpaw, vcpus = chance.choice((48, 52)), chance.choice((1, 1, 2))
     params = TdParams(
@@ -82,23 +86,64 @@ def run(seed: int) -> tuple[list[TdExit], TdExit | Pause, str]:
     )
     ram = (Slot(0, RAM),)
     config = TdConfig(params, ram, (start,) * vcpus, images, ((0, ADDED),), seed)
-    machine = open_machine(config)
-    machine.exit_budget, machine.instruction_limit = 50, 2000
+    return open_machine(config), params
+
+
+class Undisturbed:
+    """Runs on, as far as the budgets go."""
+
+    def go(self, subject: Machine) -> TdExit | Pause:
+        return subject.run_to(INSTRUCTIONS)
+
+
+class Disturbed(Undisturbed):
+    """Stops at chance places: breakpoints, watched bytes, instruction counts."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+
+    def go(self, subject: Machine) -> TdExit | Pause:
+        chance = self.chance
+        while True:
+            if chance.random() < 0.1:
+                subject.set_breakpoints({CODE + chance.randrange(600) for _ in range(20)})
+            if chance.random() < 0.1:
+                places = (CODE, 0x80000 - 0x100, TABLES, GDT, 0)
+                subject.set_watchpoints(
+                    [(chance.choice(places) + chance.randrange(512), 40) for _ in range(6)]
+                )
+            to = min(subject.instructions + chance.randrange(1, 200), INSTRUCTIONS)
+            last = subject.run_to(to)
+            if isinstance(last, Pause) and last.why in (Why.BREAKPOINT, Why.WATCHPOINT):
+                continue
+            done = subject.instructions >= INSTRUCTIONS
+            if not isinstance(last, Pause) or last.why is not Why.INSTRUCTIONS or done:
+                return last
+
+
+def run(seed: int, how: Undisturbed) -> tuple[object, ...]:
+    """A run with small budgets; conversions as the guest wants them."""
+    machine, params = build(seed)
+    machine.exit_budget = EXITS
     for vcpu in machine.vcpus[:-1]:
         vcpu.where = Where.TD
     exits: list[TdExit] = []
-    last = machine.vp_enter(vcpus - 1, NO_REGS)
-    while isinstance(last, TdExit) and not last.vp_enter_ret >> 62:
+    entered = machine.enter(len(machine.vcpus) - 1, NO_REGS)
+    assert entered is None
+    last = how.go(machine)
+    while isinstance(last, TdExit) and not last.vp_enter_ret >> 62 and len(exits) < EXITS:
         exits.append(last)
         if last.vp_enter_ret == 0x30 and last.in_kernel is not None:
             private = not last.regs.r8 & params.shared_mask
             gpa = last.regs.r8 & ~params.shared_mask
             machine.set_memory_attributes(gpa, 4096, private=private)
         halted = last.vp_enter_ret == 77 and last.regs.r11 == 12
-        last = machine.vp_enter(last.vcpu, last.regs._replace(r10=0), halted=halted)
-    return exits, last, machine.platform.memory.digest()
+        last = machine.enter(last.vcpu, last.regs._replace(r10=0), halted=halted) or how.go(machine)
+    digest = machine.platform.memory.digest()
+    return exits, last, digest, machine.instructions, machine.tsc, registers(machine)
 
 
 @pytest.mark.parametrize("seed", range(COUNT))
 def test_a_stream_ends_and_is_repeatable(seed: int) -> None:
-    assert run(seed) == run(seed)
+    """Also with stops on the way, and wherever it is interrupted."""
+    assert run(seed, Undisturbed()) == run(seed, Disturbed(seed))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tdxdbg.session.state import State
 
-__all__ = ["Event", "Link", "Session", "State"]
+__all__ = ["Event", "Wire", "Session", "State"]
 
 
 class Event(Protocol):
@@ -42,7 +42,7 @@ class _Waiting(NamedTuple):
     failed: Callable[[str], object]
 
 
-class Link:
+class Wire:
     """`then` gets a command's result, `failed` one line why there is none; later, from `pump`."""
 
     def __init__(self, session: Session) -> None:
@@ -53,6 +53,8 @@ class Link:
         self.closed = False
         #: The command that runs the guest now, 0: none.
         self.running = 0
+        #: Called when nothing more is to be read: the descriptor may be closed next.
+        self.ends: Callable[[], object] = _nothing
         self._waiting: dict[int, _Waiting] = {}
 
     @property
@@ -112,7 +114,7 @@ class Link:
         return self.alive
 
     def _is_closed(self) -> bool:
-        """What handles an answer may close the link."""
+        """What handles an answer may close the wire."""
         return self.closed
 
     def _take(self, event: Event) -> None:
@@ -139,7 +141,12 @@ class Link:
         if not self.closed:
             self.closed = True
             self._waiting.clear()
+            self.ends()
             self.session.close()
+
+
+def _nothing() -> None:
+    """No one listens."""
 
 
 def _ignored(value: object) -> None:
