@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from tdxdbg.abi.regs import LINUX_EXPOSE_MASK, NO_REGS
@@ -24,7 +26,11 @@ from tdxdbg.backends.emulated.td import Image, TdConfig, open_machine
 from tdxdbg.backends.emulated.vmcb import StartState
 from tdxdbg.engine import GENERATIONS, Engine, Outcome, Reentry, Td, TdExit
 from tdxdbg.module import TdParams
-from tdxdbg.vmm.policies import qemu
+from tdxdbg.session.run import Run
+from tdxdbg.traces.meta import TraceMeta
+from tdxdbg.traces.records import Record, answer, step_record, td_exit
+from tdxdbg.traces.writer import Writer
+from tdxdbg.vmm import Vmm
 
 CODE: Final = 0x100000
 TABLES: Final = 0x10000
@@ -91,17 +97,51 @@ def vcpu_and_module(exits: int) -> None:
         exit_ = subject.vp_enter(0, NO_REGS)
 
 
-def with_kvm(exits: int) -> None:
-    """Each exit through the engine of the newest generation and the QEMU policy."""
+class NoEvents:
+    """A board whose devices raise no interrupts here."""
+
+    def raise_vector(self, vcpu: int, vector: int) -> None:
+        raise AssertionError(vector)
+
+
+def with_kvm(exits: int, sink: Callable[[Record], object] | None = None) -> None:
+    """Each exit through the engine of the newest generation and the VMM's serial port."""
     subject = machine(SERIAL)
     engine = Engine(Td(), GENERATIONS[-1])
+    vmm, events = Vmm(), NoEvents()
     step = engine.feed(Reentry(0))
-    for _ in range(exits):
+    for row in range(exits):
         exit_ = subject.vp_enter(0, step.regs)
         assert isinstance(exit_, TdExit)
         step = engine.feed(exit_)
-        while step.outcome is Outcome.EXIT_TO_USERSPACE and step.run is not None:
-            step = engine.feed(Reentry(0, qemu(step.run).answer))
+        if sink is not None:
+            sink(td_exit(row, exit_, subject.tsc))
+            sink(step_record(row, 0, step, subject.tsc))
+        while step.outcome is Outcome.EXIT_TO_USERSPACE:
+            reentry = Reentry(0, vmm.reply(0, step, subject, events).answer)
+            step = engine.feed(reentry)
+            if sink is not None:
+                sink(answer(row, reentry, subject.tsc))
+                sink(step_record(row, 0, step, subject.tsc))
+
+
+META: Final = TraceMeta(generation=GENERATIONS[-1].name, origin="emulated")
+
+
+def recorded(exits: int) -> None:
+    """The same, recorded to a file: four records an exit."""
+    with TemporaryDirectory() as folder:
+        with Writer(Path(folder) / "trace.tdxt", META, buffered=True) as writer:
+            with_kvm(exits, writer.write)
+
+
+def session(exits: int) -> None:
+    """The same, as a live session does it."""
+    with TemporaryDirectory() as folder:
+        with Writer(Path(folder) / "trace.tdxt", META, buffered=True) as writer:
+            run = Run(machine(SERIAL), Td(), GENERATIONS[-1], Vmm(), writer.write)
+            while run.rows < exits:
+                run.step()
 
 
 def instructions(code: bytes, count: int) -> Callable[[], object]:
@@ -126,14 +166,20 @@ def checkpoints(megabytes: int, dirty: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print the three tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--exits", type=int, default=20_000)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     exits = options.exits
     print(f"{exits} exits a run, {options.runs} runs in turn, medians")
-    works = {"bare loop": bare, "vCPU and module": vcpu_and_module, "and engine, VMM": with_kvm}
+    works = {
+        "bare loop": bare,
+        "vCPU and module": vcpu_and_module,
+        "and engine, VMM": with_kvm,
+        "and recording": recorded,
+        "a session": session,
+    }
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(options.runs):
         for name, work in works.items():

@@ -92,11 +92,15 @@ class Worker:
 
     def serve(self) -> None:
         """Until the client is gone."""
+        forked: _ForkedError | None = None
         while True:
             try:
+                if forked is not None:
+                    fork, forked = forked, None
+                    self._become(fork)
                 self._turn()
             except _ForkedError as fork:
-                self._become(fork)
+                forked = fork
             except (_ClientGoneError, ChannelError):
                 return
 
@@ -270,7 +274,7 @@ class Worker:
     def _become(self, fork: _ForkedError) -> None:
         """Go where this world is wanted, and tell the parent."""
         self.world.run.sink = None
-        ready, fork.ready = fork.ready, self.channel
+        ready = fork.ready
         body: dict[str, Any]
         try:
             body = {"value": self._run(fork.request)}

@@ -55,7 +55,7 @@ def test_only_rows_without_an_end_are_read_again(tmp_path: Path) -> None:
     path = tmp_path / "growing.tdxt"
     with Writer(path, META) as writer, open_trace(path) as trace:
         timeline = Timeline(trace)
-        seen = set()
+        seen: set[int] = set()
         for record in RECORDS:
             writer.write(record)
             trace.refresh()

@@ -440,7 +440,9 @@ class FakeProgram:
         at, name = max(found)
         return f"{name}+{address - at:#x}" if address > at else name
 
-    def lines(self, start: int, data: bytes, registers: Mapping[str, int]) -> tuple[CodeLine, ...]:
+    def lines(
+        self, start: int, data: bytes, registers: Mapping[str, int], *, exited: bool = False
+    ) -> tuple[CodeLine, ...]:
         labels = {at: name for name, at in self.symbols._all.items()}
         made = []
         for at in range(start, start + min(len(data), 1024), 4):

@@ -97,6 +97,18 @@ async def test_a_running_guest_never_holds_the_screen_and_can_be_stopped(tmp_pat
     app.close()
 
 
+async def test_a_key_that_repeats_faster_than_the_guest_steps_loses_nothing(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        for _ in range(7):
+            app.action_step(1)
+        await until(pilot, lambda: app.world.state.steps == 7 and not app.world.running)
+        assert place(app) == (3, 0)
+        app.action_instruction(1)
+        app.action_step(1)
+        await until(pilot, lambda: not app.world.running)
+        assert app.hints.message == "the guest runs: Ctrl-C stops it"
+
+
 async def test_ctrl_c_quits_when_nothing_runs(app: LiveApp) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("ctrl+c")
@@ -223,7 +235,7 @@ async def test_when_the_worker_dies_it_is_said_and_the_recording_stays_open(app:
         session_of(app).die()
         await until(pilot, lambda: app.world.wire.died)
         assert badge_text(app) == " LIVE  DIED "
-        assert "the worker died: killed by signal 9 \\x1b[31m" in app.news.text
+        assert "R starts the guest again: killed by signal 9 \\x1b[31m" in app.news.text
         assert "the worker is gone" in "\n".join(screen_text(app))
         await press(pilot, "S", "S")
         assert place(app) == (0, 0)

@@ -137,15 +137,19 @@ class Context:
         """Registers of the engine -> here."""
         self._unicorn.save(self.address)
 
-    def fetch_in_hook(self, *, between: bool = False) -> None:
-        """The same while the engine runs, with flags as it would leave them at its end.
+    def fetch_in_hook(self) -> None:
+        """The same while the engine runs, in the middle of an instruction."""
+        self._unicorn.save(self.address)
+        self.settle_flags()
 
-        `between`: no instruction is under way. With a code hook (and a count is
+    def settle_flags(self, *, between: bool = False) -> None:
+        """What was fetched in a hook gets the flags that the end of the run would give it.
+
+        `between`: no instruction was under way. With a code hook (and a count is
         one) Unicorn computes the flags before each instruction, to CC_SRC; an
         exit in the instruction restores the CC_OP from before that, to which
         this CC_SRC does not belong. EFLAGS has no or old arithmetic flags.
         """
-        self._unicorn.save(self.address)
         q, d = self.q, self.d
         eflags = q[EFLAGS] & ~(_ARITHMETIC | RFLAGS_DF)
         if between and d[CC_OP] != _CC_OP_EFLAGS:

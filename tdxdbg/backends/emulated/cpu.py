@@ -44,6 +44,8 @@ _MOST_PAGES: Final = 32
 # or OUT is under way (facts: emulated_vcpu 2).
 _DR7_IO: Final = 0x2_0402
 _NO_PORT: Final = 0xFFFF_FFFF
+#: Exits of a page walk, which may have been that for the instruction itself.
+_WALKS: Final = frozenset({vmcb.NESTED_PAGE_FAULT, vmcb.EXCEPTION + 14})
 _EFER_SVME: Final = 1 << 12
 #: Always 1.
 _CR0_ET: Final = 1 << 4
@@ -206,7 +208,7 @@ class Cpu:
             return Exit(Kind.BROKEN, min(begun, count), error)
         if code == Kind.COUNT:
             return Exit(code, min(begun, count))
-        if code == vmcb.NESTED_PAGE_FAULT or code == vmcb.EXCEPTION + 14:
+        if code in _WALKS:
             # An instruction that could not be fetched was not counted as begun.
             fetched = context.q[ctx.RETURN_ADDRESS] != 0
             context.q[ctx.RETURN_ADDRESS] = 0
@@ -351,12 +353,9 @@ class Cpu:
         running = self.loaded
         if self._code == Kind.COUNT and running is not None:
             self._code = code
-            running.fetch_in_hook(between=code == vmcb.VINTR)
-            if (
-                code in (vmcb.NESTED_PAGE_FAULT, vmcb.EXCEPTION + 14)
-                and not running.q[ctx.RETURN_ADDRESS]
-            ):
-                running.fetch_in_hook(between=True)
+            running.fetch()
+            no_fetch = code in _WALKS and not running.q[ctx.RETURN_ADDRESS]
+            running.settle_flags(between=no_fetch or code == vmcb.VINTR)
             self._fetched = True
         if code == vmcb.VINTR:
             # Close the window at once: Unicorn looks at interrupts before it looks

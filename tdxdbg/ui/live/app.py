@@ -141,6 +141,8 @@ class LiveApp(LiveRun):
         self._quiet()
 
         def judge(text: str, cursor: int) -> Verdict:
+            if not text.strip():
+                return Verdict(False, "")
             found = judge_stop(f"watch {text}", cursor + 6, self.names)
             says = found.says.replace("stops before a write", "back to the last write")
             return found._replace(says=says, start=max(found.start - 6, 0))

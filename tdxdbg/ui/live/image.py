@@ -40,7 +40,9 @@ class Image:
         """`main+0x12`, raw; empty where no symbol is."""
         return self.symbols.describe(address)
 
-    def lines(self, start: int, data: bytes, registers: Mapping[str, int]) -> tuple[CodeLine, ...]:
+    def lines(
+        self, start: int, data: bytes, registers: Mapping[str, int], *, exited: bool = False
+    ) -> tuple[CodeLine, ...]:
         """Instructions around RIP, out of `data` at `start`."""
         rip = registers.get("rip", start)
         symbol = self.symbols.at(rip)
@@ -59,8 +61,10 @@ class Image:
             name_of=self.name,
         )
         regs = Regs(**{name: registers.get(name, 0) for name in Regs._fields})
-        return tuple(self._line(one, asks_for(one, regs) if one.address == rip else "")
-                     for one in found)  # fmt: skip
+        return tuple(
+            self._line(one, asks_for(one, regs) if _is_now(one, rip, exited) else "")
+            for one in found
+        )
 
     def _line(self, one: Instruction, asks: str) -> CodeLine:
         place = self._lines.at(one.address)
@@ -71,3 +75,8 @@ class Image:
         comment = asks or one.comment
         label = self.symbols.label(one.address)
         return CodeLine(one.address, one.data, one.text, comment, label, source)
+
+
+def _is_now(one: Instruction, rip: int, exited: bool) -> bool:
+    """Whether the registers are those before this instruction."""
+    return one.address == rip or (exited and one.end == rip and one.mnemonic == "tdcall")

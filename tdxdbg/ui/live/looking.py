@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tdxdbg.ui.lines import own
+from tdxdbg.ui.live.program import Program
 from tdxdbg.ui.live.serial import SerialText
 from tdxdbg.ui.live.sight import CodeLine, Sight
 from tdxdbg.ui.live.wire import Wire
+from tdxdbg.ui.live.words import HELD
 from tdxdbg.ui.panes.code import CodePane
 from tdxdbg.ui.panes.console import ConsolePane
 from tdxdbg.ui.panes.memory import PAGE, Ask, MemoryPane
@@ -20,11 +22,6 @@ from tdxdbg.ui.panes.memory import PAGE, Ask, MemoryPane
 #: Bytes of code that are read before and after RIP.
 _BEFORE: Final = 512
 _AFTER: Final = 1024
-
-#: Makes lines out of code: where it begins, its bytes, RIP.
-Lister = Callable[[int, bytes, Mapping[str, int]], tuple[CodeLine, ...]]
-#: An address as symbol and offset; "" where there is none.
-Namer = Callable[[int], str]
 
 
 class Looking:
@@ -35,14 +32,12 @@ class Looking:
         code: CodePane,
         memory: MemoryPane,
         console: ConsolePane,
-        lister: Lister,
-        namer: Namer,
+        program: Program,
     ) -> None:
         self._code = code
         self._memory = memory
         self._console = console
-        self._lister = lister
-        self._namer = namer
+        self._program = program
         self._place = 0
         self._wire: Wire | None = None
         self._asked: set[Ask] = set()
@@ -122,10 +117,13 @@ class Looking:
         assert self._wire is not None
         state = self._wire.state
         there = len(data) > registers.get("rip", 0) - start
-        lines = self._lister(start, data, registers) if there else ()
+        exited = state.where == HELD and vcpu == state.vcpu
+        lines: tuple[CodeLine, ...] = ()
+        if there:
+            lines = self._program.lines(start, data, registers, exited=exited)
         place = state.steps, state.instructions
-        where = self._namer(registers.get("rip", 0))
-        self._code.look(Sight(place, vcpu, state.vcpus, registers, lines, where), own(" "))
+        where = self._program.name(registers.get("rip", 0))
+        self._code.look(Sight(place, vcpu, state.vcpus, registers, lines, where, exited), own(" "))
         self.news()
 
     # --- memory -------------------------------------------------------------------------

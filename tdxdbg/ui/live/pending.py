@@ -18,15 +18,16 @@ _ARROW: Final = own("     ← ")
 _HERE: Final = own("   ▶ ← ")
 _SPACE: Final = own(" ")
 _LEFT: Final = own("as KVM wrote it")
-_NOTHING: Final = own("  nothing to answer: KVM_RUN again")
+_NOTHING: Final = own("nothing to answer")
+_RUN: Final = own(": s calls KVM_RUN again")
 _ROOM: Final = 20
 
 
 def pending_lines(form: AnswerForm, moment: Moment, width: int) -> tuple[list[Line], int]:
     """The lines, and which of them is being typed in."""
-    lines = [_head(form)]
     if not form.fields:
-        return [*lines, line((_NOTHING, "dim"))], 0
+        return [line((_NOTHING, "dim"), (_RUN, "focus"))], 0
+    lines = [_head(form)]
     names = max(len(name) for name in form.fields) + 1
     meanings = _meanings(form, moment)
     at = 0

@@ -98,8 +98,7 @@ class LiveScreen(ReplayApp, inherit_bindings=False):
             self.pane(CODE, CodePane),
             self.pane(MEMORY, MemoryPane),
             self.pane(CONSOLE, ConsolePane),
-            program.lines,
-            program.name,
+            program,
         )
         self.looking.news = self.say
         for pane in self.panes.values():

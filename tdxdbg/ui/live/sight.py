@@ -21,12 +21,22 @@ class CodeLine(NamedTuple):
     label: str = ""
     source: str = ""
 
+    @property
+    def end(self) -> int:
+        """The address behind it."""
+        return self.address + len(self.data)
+
+    @property
+    def is_tdcall(self) -> bool:
+        return self.text == "tdcall"
+
 
 @dataclass(frozen=True)
 class Sight:
     """`place`: engine steps and guest instructions done; `where`: RIP by symbol, "" without.
 
-    `registers` hold rip and the general registers at least.
+    `registers` hold rip and the general registers at least. `exited`: the vCPU
+    is out of the TD, in the instruction before RIP if that is a TDCALL.
     """
 
     place: tuple[int, int]
@@ -35,6 +45,7 @@ class Sight:
     registers: Mapping[str, int] = field(default_factory=dict)
     code: tuple[CodeLine, ...] = ()
     where: str = ""
+    exited: bool = False
 
     @property
     def rip(self) -> int:

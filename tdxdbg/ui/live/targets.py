@@ -33,16 +33,6 @@ class Symbols(Protocol):
         ...
 
 
-class NoSymbols:
-    """A flat image."""
-
-    def find(self, name: str) -> int | None:
-        return None
-
-    def names(self) -> Iterable[str]:
-        return ()
-
-
 class Address(NamedTuple):
     """`linear`: through the vCPU's page tables, else a GPA. `text` is what was typed."""
 

@@ -75,10 +75,7 @@ def badges(at: Situation) -> tuple[Span, ...]:
 def news(at: Situation) -> Line:
     """One line: what the guest does or waits for, and why."""
     if at.died:
-        return line(
-            (own(" ‼ the worker died: "), "error"), word(at.died, "error"),
-            (own(" - the recording is whole; R starts the guest again"), "text"),
-        )  # fmt: skip
+        return line((own(" ‼ R starts the guest again: "), "error"), word(at.died, "text"))
     if at.behind:
         return _past(at)
     state = at.state

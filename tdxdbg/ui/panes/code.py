@@ -26,6 +26,7 @@ from tdxdbg.ui.live.sight import CodeLine, Sight
 from tdxdbg.ui.panes.base import Drawn, MomentPane
 
 _HERE: Final = own("▶")
+_EXITED: Final = own("←")
 _STOP: Final = own("●")
 _OFF: Final = own("◇")
 _NONE: Final = own(" ")
@@ -138,17 +139,18 @@ class CodePane(MomentPane):
                 source = item.source
             if item.address == sight.rip:
                 keep = len(lines)
-            lines.append(self._instruction(item, sight.rip, digits, width))
+            lines.append(self._instruction(item, sight, digits, width))
         return lines, keep
 
-    def _instruction(self, item: CodeLine, rip: int, digits: int, width: int) -> Line:
-        current = item.address == rip
+    def _instruction(self, item: CodeLine, sight: Sight, digits: int, width: int) -> Line:
+        current = item.address == sight.rip
+        exited = sight.exited and item.is_tdcall and item.end == sight.rip
         beside = width < self.columns
         enabled = self.breakpoints.get(item.address)
         stop = _NONE if enabled is None else _STOP if enabled else _OFF
         spans: list[Span] = [
             (stop, "error" if enabled else "dim"),
-            (_HERE if current else _NONE, "focus"),
+            (_HERE if current else _EXITED if exited else _NONE, "focus"),
             word(f"{item.address:{digits}x} ", "dim"),
         ]
         if width >= _WITH_BYTES + digits + (0 if not item.comment else 8):

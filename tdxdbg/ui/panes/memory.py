@@ -16,6 +16,8 @@ PIECE: Final = 16
 #: Pieces that are kept of one stop.
 _KEPT: Final = 1024
 _TOP: Final = 1 << 64
+#: Bytes in a line and in a group, the first that fits.
+_SHAPES: Final = ((32, 1), (16, 1), (16, 4), (8, 4), (4, 4))
 _SPACE: Final = own(" ")
 _NOT_YET: Final = own("@ shows the memory at an address, a symbol or a register.")
 _WAIT: Final = own("··")
@@ -102,13 +104,17 @@ class MemoryPane(MomentPane):
     # --- drawing ------------------------------------------------------------------------
 
     @property
+    def _shape(self) -> tuple[int, int]:
+        """Bytes in a line, and how many of them stand together."""
+        for count, group in _SHAPES:
+            if self._digits + 1 + _cells(count, group) + 1 + count <= self.columns:
+                return count, group
+        return _SHAPES[-1]
+
+    @property
     def width(self) -> int:
         """Bytes in a line."""
-        digits = self._digits
-        for count in (32, 16, 8):
-            if digits + 1 + _cells(count) + 1 + count <= self.columns:
-                return count
-        return 4
+        return self._shape[0]
 
     @property
     def _digits(self) -> int:
@@ -162,11 +168,11 @@ class MemoryPane(MomentPane):
     def _line(self, address: int) -> Line:
         spans: list[Span] = [word(f"{address:0{self._digits}x} ", "dim")]
         text: list[Span] = []
-        group = 4 if self.width == 8 else 1
-        for at in range(self.width):
+        width, group = self._shape
+        for at in range(width):
             if at and at % group == 0:
                 spans.append((_SPACE, "dim"))
-            if at and at % 8 == 0:
+            if at and at % 8 == 0 and group == 1:
                 spans.append((_SPACE, "dim"))
             shown, letter, role = self._byte(address + at)
             spans.append((shown, role))
@@ -201,11 +207,10 @@ class MemoryPane(MomentPane):
             self.redraw()
 
 
-def _cells(count: int) -> int:
+def _cells(count: int, group: int) -> int:
     """Cells that the hex of so many bytes takes."""
-    if count == 8:
-        return 17
-    return 3 * count - 1 + (count - 1) // 8
+    halves = (count - 1) // 8 if group == 1 else 0
+    return 2 * count + (count - 1) // group + halves
 
 
 def _joined(spans: list[Span]) -> list[Span]:

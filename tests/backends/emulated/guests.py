@@ -673,6 +673,17 @@ again: syscall
     tdvmcall 0x2020
     done
 """,
+    "forgetful": r"""
+    mov $0x10000, %ebx
+    mov $0x500000, %esi
+    xor %r12d, %r12d
+1:  mov (%rsi), %rax
+    testb $0x20, 0x2010(%rbx)
+    jz 2f
+    inc %r12
+    andb $0xdf, 0x2010(%rbx)
+2:  jmp 1b
+""",
 }
 
 IMAGES: Final[dict[str, tuple[tuple[int, str], ...]]] = {
@@ -935,5 +946,8 @@ IMAGES: Final[dict[str, tuple[tuple[int, str], ...]]] = {
             "0f0000050000000f118efc1f00008186feff1f0003020100488386fcff1f007741bb202000004531"
             "d2b9ccff000031c0660f01cc41bb030001004531d2b9ccff000031c0660f01cc",
         ),
+    ),
+    "forgetful": (
+        (0x0, "bb00000100be000050004531e4488b06f6831020000020740a49ffc480a310200000dfebe8"),
     ),
 }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 from itertools import pairwise
 from typing import Final
@@ -10,7 +11,7 @@ from tdxdbg.abi.regs import NO_REGS
 from tdxdbg.backends import Pause, Why
 from tdxdbg.backends.emulated import apic
 from tdxdbg.backends.emulated import context as ctx
-from tdxdbg.backends.emulated.machine import Machine
+from tdxdbg.backends.emulated.machine import QUIET_INSTRUCTIONS, Machine, MachineCheckpoint
 from tdxdbg.backends.emulated.vcpu import Where
 from tdxdbg.engine.state import TdExit
 from tests.backends.emulated.harness import CODE, Gate, answer, is_pending, machine, run
@@ -301,3 +302,128 @@ def test_every_64th_exit_is_quiet() -> None:
         quiet.append(subject.is_quiet)
         last = forward(subject, last)
     assert [index + 1 for index, value in enumerate(quiet) if value] == [64, 128]
+
+
+@pytest.mark.parametrize("stride", [QUIET_INSTRUCTIONS, 999_999])
+def test_quiet_places_without_exits(stride: int) -> None:
+    """They come at the same places, whatever pauses a run has, and only there is it quiet."""
+    subject = machine("spin")
+    found: list[int] = []
+    subject.on_quiet = lambda: found.append(subject.instructions)
+    subject.instruction_limit = 0
+    subject.vp_enter(0, NO_REGS)
+    while subject.instructions < 2 * QUIET_INSTRUCTIONS + 5:
+        subject.instruction_limit = min(
+            subject.instructions + stride, 2 * QUIET_INSTRUCTIONS + 5, subject.next_quiet
+        )
+        assert subject.resume() == Pause(Why.INSTRUCTIONS, 0)
+        assert subject.is_quiet == (subject.instructions % QUIET_INSTRUCTIONS == 0)
+    assert found == [QUIET_INSTRUCTIONS, 2 * QUIET_INSTRUCTIONS]
+
+
+def test_a_checkpoint_at_a_quiet_place_leaves_no_trace() -> None:
+    """A guest that clears accessed bits without INVLPG sees each flush of the TLB."""
+    ends = []
+    for take in (False, True):
+        subject = machine("forgetful")
+        checkpoints: list[MachineCheckpoint] = []
+        if take:
+            subject.on_quiet = lambda s=subject, c=checkpoints: c.append(s.checkpoint())
+        subject.instruction_limit = 3 * QUIET_INSTRUCTIONS + 1000
+        assert subject.vp_enter(0, NO_REGS) == Pause(Why.INSTRUCTIONS, 0)
+        ends.append(state(subject))
+        assert subject.registers(0).regs.r12 == 4
+        subject.on_quiet = None
+        for checkpoint in checkpoints:
+            subject.restore(checkpoint)
+            assert subject.is_quiet
+            assert subject.resume() == Pause(Why.INSTRUCTIONS, 0)
+            ends.append(state(subject))
+    assert len(ends) == 5
+    assert all(end == ends[0] for end in ends)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.parametrize("name", ["exceptions", "two"])
+def test_a_forked_process_has_a_machine_of_its_own(name: str) -> None:
+    """It goes back and on from there; the other one notices nothing."""
+    subject = machine(name, GUESTS.get(name, ()), vcpus=2 if name == "two" else 1)
+    for vcpu in subject.vcpus[:-1]:
+        vcpu.where = Where.TD
+    last = subject.vp_enter(len(subject.vcpus) - 1, NO_REGS)
+    checkpoint, first = subject.checkpoint(), last
+    states = []
+    for _ in range(3):
+        last = forward(subject, last)
+        states.append((last, state(subject)))
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            subject.restore(checkpoint)
+            last = first
+            for expected in states:
+                last = forward(subject, last)
+                if (last, state(subject)) != expected:
+                    break
+            else:
+                subject.write_gpa(0x5000, b"of the child")
+                os.write(writing, b"same")
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    assert os.read(reading, 10) == b"same"
+    os.close(reading)
+    assert state(subject) == states[-1][1]
+
+
+def test_who_has_a_vcpu_and_its_registers() -> None:
+    subject = machine("serial")
+    assert subject.where(0) is Where.HOST
+    assert subject.enter(0, NO_REGS) is None
+    assert subject.where(0) is Where.TD
+    assert subject.instructions == 0
+    exit_ = subject.resume()
+    assert isinstance(exit_, TdExit)
+    assert subject.where(0) is Where.HOST
+    seen = subject.registers(0)
+    # The host sees no RAX and RSP; the guest has its own, and is behind the TDCALL.
+    assert seen.regs == exit_.regs._replace(rax=0, rsp=0x80000)
+    assert subject.read_linear(0, seen.rip - 4, 4) == bytes.fromhex("660f01cc")
+    assert (seen.cs, seen.ss, seen.cpl, seen.is_64bit) == (0x10, 0x18, 0, True)
+    assert (seen.cr0, seen.cr3, seen.cr4, seen.efer) == (0x8005_0033, 0x10000, 0x660, 0xD01)
+    assert seen.rflags & 0x202 == 2
+
+
+FLAGS: Final = {
+    "add": ("01c8", 0x80000001, 0x80000002, 0x805),
+    "an add that carries into the upper half": ("01c8", 0xF, 0x10001, 0x10),
+    "sub": ("29c8", 0, 1, 0x95),
+    "shl": ("d1e0", 0x80000001, 0, 0x801),
+    "mul": ("f7e1", 0x80000002, 2, 0x801),
+    "bt": ("0fbae000", 1, 0, 0x1),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("stride", [1, 1000])
+def test_flags_at_an_exit_are_those_before_the_instruction(name: str, stride: int) -> None:
+    """Right after what computed them, in the same translated block (QEMU's are lazy)."""
+    code, eax, ecx, expected = FLAGS[name]
+    subject = machine("spin")
+    subject.write_gpa(
+        CODE,
+        b"\xb8"
+        + eax.to_bytes(4, "little")
+        + b"\xb9"
+        + ecx.to_bytes(4, "little")
+        # add to flags, store to a page that is not written yet, pushf; pop %rbx; hlt
+        + bytes.fromhex("6690" + code + "488925000030009c5bfaf4"),
+    )
+    subject.instruction_limit = 0
+    subject.vp_enter(0, NO_REGS)
+    while subject.instructions < 7:
+        subject.instruction_limit = min(subject.instructions + stride, 7)
+        subject.resume()
+    assert subject.registers(0).regs.rbx & 0x8D5 == expected
