@@ -1,6 +1,10 @@
-"""Draws docs/replay.svg: the screen on the MapGPA sample, made by the program itself.
+"""Draws the pictures in docs/, made by the program itself.
 
-Usage: python tools/screenshot.py [--check] [--size 120x36] [--theme NAME] [-o FILE] [TRACE [KEYS]]
+replay.svg is a recording, live.svg a guest on the emulated vCPU at the second
+chunk of its MapGPA, while an answer is typed.
+
+Usage: python tools/screenshot.py [--check] [replay|live]
+       python tools/screenshot.py -o FILE [--size 120x36] [--theme NAME] TRACE|GUEST [KEYS]
 """
 
 from __future__ import annotations
@@ -9,54 +13,123 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-SAMPLE = ROOT / "sample_traces" / "mapgpa_64mib_interrupted.tdxt"
-PICTURE = ROOT / "docs" / "replay.svg"
-#: From the exit after it back to the TD entry that tells the guest to retry.
-KEYS = "S"
+#: Seconds for the worker to answer after a key; what is on the screen then has to stay.
+_SETTLE: Final = 0.15
 
 
-async def draw(trace: Path, keys: list[str], size: tuple[int, int], theme: str, at: int) -> str:
-    """The screen after these keys, as SVG."""
+class Picture(NamedTuple):
+    """What to open, where, and the keys; a key with a space in it is typed."""
+
+    subject: str
+    keys: tuple[str, ...]
+    size: str = "120x36"
+    at: int = 0
+
+
+PICTURES: Final[dict[str, Picture]] = {
+    # From the exit after it back to the TD entry that tells the guest to retry.
+    "replay": Picture("sample_traces/mapgpa_64mib_interrupted.tdxt", ("S",), at=10),
+    "live": Picture(
+        "mapgpa_retry",
+        ("@", "1000 ", "enter", "b", "leaf == MapGPA ", "enter", "c", "s", "e", "EAGAIN "),
+        size="130x44",
+    ),
+}
+
+
+async def replay(picture: Picture, theme: str) -> str:
+    """A recording after these keys, as SVG."""
     from tdxdbg.traces import open_trace
     from tdxdbg.ui.app import ReplayApp
     from tdxdbg.ui.themes import choose, load_themes
 
+    trace = ROOT / picture.subject
     with open_trace(trace) as opened:
-        app = ReplayApp(opened, choose(load_themes(), theme), at=at, title=trace.name)
-        async with app.run_test(size=size) as pilot:
+        app = ReplayApp(opened, choose(load_themes(), theme), at=picture.at, title=trace.name)
+        async with app.run_test(size=_size(picture)) as pilot:
             await pilot.pause()
-            await pilot.press(*keys)
+            await pilot.press(*picture.keys)
             await pilot.pause()
             return app.export_screenshot()
 
 
-def main() -> int:
-    """Write the picture, or with --check say whether it is up to date."""
+async def live(picture: Picture, theme: str) -> str:
+    """A guest after these keys, as SVG."""
+    from tdxdbg.session import Session
+    from tdxdbg.session.config import locate
+    from tdxdbg.ui.live.app import LiveApp
+    from tdxdbg.ui.live.image import Image
+    from tdxdbg.ui.themes import choose, load_themes
+
+    path, _ = locate(picture.subject)
+    with Session.open(picture.subject, kernel="7.2") as session:
+        app = LiveApp(
+            session,
+            choose(load_themes(), theme),
+            program=Image.read(path),
+            start=lambda: session,
+            title=picture.subject,
+        )
+        async with app.run_test(size=_size(picture)) as pilot:
+            svg = ""
+            for key in ("", *picture.keys):
+                if key:
+                    await pilot.press(*(key.rstrip() if " " in key else (key,)))
+                before = ""
+                while svg != before or not svg:
+                    before = svg
+                    await pilot.pause(_SETTLE)
+                    svg = app.export_screenshot()
+            app.close()
+            return svg
+
+
+def _size(picture: Picture) -> tuple[int, int]:
+    width, height = picture.size.split("x")
+    return int(width), int(height)
+
+
+def draw(picture: Picture, theme: str) -> str:
+    """As SVG."""
+    return asyncio.run((replay if "." in picture.subject else live)(picture, theme))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the pictures, or with --check say which are out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("trace", nargs="?", type=Path, default=SAMPLE)
-    parser.add_argument("keys", nargs="*", default=KEYS.split())
-    parser.add_argument("--at", type=int, default=10)
+    parser.add_argument("subject", nargs="?", help="replay or live; with -o a trace or a guest")
+    parser.add_argument("keys", nargs="*", help="a key's name, or text that ends with a space")
+    parser.add_argument("--at", type=int, default=0)
     parser.add_argument("--size", default="120x36")
     parser.add_argument("--theme", default="tdx-dark")
-    parser.add_argument("-o", "--output", type=Path, default=PICTURE)
+    parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     # A picture is in colour, whatever the terminal that asks for it wants.
     os.environ.pop("NO_COLOR", None)
-    width, height = (int(number) for number in options.size.split("x"))
-    svg = asyncio.run(draw(options.trace, options.keys, (width, height), options.theme, options.at))
-    if options.check:
-        same = options.output.exists() and options.output.read_text("utf-8") == svg
-        if not same:
-            print(f"{options.output.name} is out of date: run tools/screenshot.py", file=sys.stderr)
-        return 0 if same else 1
-    options.output.write_text(svg, "utf-8")
-    return 0
+    if options.output is not None:
+        picture = Picture(options.subject, tuple(options.keys), options.size, options.at)
+        options.output.write_text(draw(picture, options.theme), "utf-8")
+        return 0
+    stale = 0
+    for name, picture in PICTURES.items():
+        if options.subject not in (None, name):
+            continue
+        path = ROOT / "docs" / f"{name}.svg"
+        svg = draw(picture, options.theme)
+        if not options.check:
+            path.write_text(svg, "utf-8")
+        elif not path.exists() or path.read_text("utf-8") != svg:
+            print(f"{path.name} is out of date: run tools/screenshot.py", file=sys.stderr)
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

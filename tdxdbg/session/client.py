@@ -153,7 +153,10 @@ class Client:
 
 def _checked_socket(fd: int) -> int:
     """A stream socket of this machine, or ValueError."""
-    sock = socket.socket(fileno=fd)
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError:
+        raise ValueError("another world that is no socket") from None
     good = sock.family == socket.AF_UNIX and sock.type == socket.SOCK_STREAM
     sock.detach()
     if not good:
