@@ -1,22 +1,21 @@
 """Source lines of addresses, and the text of these lines.
 
-The table is read when it is first asked for (`dwarf_lines`). Sources are only
-looked for beside the image, by the part of their path that names no folder
-above: an image cannot make the debugger open a file elsewhere.
+Sources are only looked for beside the image, by the part of their path that
+names no folder above: an image cannot make the debugger open a file elsewhere.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from functools import cached_property
-from itertools import islice
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import Final, NamedTuple
 
-from tdxdbg.backends.dwarf_lines import MOST_ROWS, Row, read_rows
+from tdxdbg.backends.debug_info import Row, debug_info
 from tdxdbg.backends.elf import GuestFile
-from tdxdbg.backends.sections import sections
+
+__all__ = ["Lines", "Place", "Row", "lines_of"]
 
 _LARGEST_SOURCE: Final = 4 << 20
 _MOST_SOURCES: Final = 256
@@ -30,36 +29,19 @@ class Place(NamedTuple):
 
 
 class Lines:
-    """Addresses to lines and back; `folder` has the sources, None: nowhere."""
+    """Addresses to lines and back; `folder` has the sources, None: nowhere.
 
-    def __init__(self, file: GuestFile, folder: Path | None) -> None:
-        self._file = file
+    `problem` says in a line why there are none, or not all; else it is empty.
+    """
+
+    def __init__(
+        self, rows: Iterable[Row] = (), folder: Path | None = None, problem: str = ""
+    ) -> None:
+        self._rows = sorted(rows)
+        self._addresses = [row.address for row in self._rows]
         self._folder = folder
         self._sources: dict[str, tuple[str, ...]] = {}
-
-    @cached_property
-    def _rows(self) -> list[Row]:
-        if not self._file.is_elf:
-            return []
-        named = {section.name: section for section in sections(self._file.data)}
-        wanted = (".debug_line", ".debug_line_str", ".debug_str")
-        content = [named[name].content() if name in named else memoryview(b"") for name in wanted]
-        loaded = [(each.address, each.address + each.size) for each in self._file.segments]
-        rows = (
-            row
-            for row in read_rows(*content)
-            if any(low <= row.address < high for low, high in loaded)
-        )
-        return sorted(islice(rows, MOST_ROWS))
-
-    @cached_property
-    def _addresses(self) -> list[int]:
-        return [row.address for row in self._rows]
-
-    @property
-    def problem(self) -> str:
-        """Why there are no lines, in a line; else empty."""
-        return "" if self._rows else "the image has no DWARF lines; assemble or compile with -g"
+        self.problem = problem
 
     def at(self, address: int) -> Place | None:
         """The line that `address` (linear) belongs to."""
@@ -120,5 +102,9 @@ class Lines:
 
 
 def lines_of(file: GuestFile) -> Lines:
-    """The lines of an image, with its sources beside it."""
-    return Lines(file, None if file.path is None else file.path.parent)
+    """The lines of an image, with its sources beside it; see `symbols_of`."""
+    info = debug_info(file)
+    loaded = [(each.address, each.address + each.size) for each in file.segments]
+    # What the linker left out is at 0.
+    rows = [row for row in info.rows if any(low <= row.address < high for low, high in loaded)]
+    return Lines(rows, None if file.path is None else file.path.parent, info.no_rows)

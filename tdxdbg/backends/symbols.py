@@ -8,34 +8,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
+from tdxdbg.backends.debug_info import Symbol, debug_info
 from tdxdbg.backends.elf import GuestFile
-from tdxdbg.backends.sections import SYMTAB, sections, text_at
 
-#: Name, info, other, section, value, size.
-_SYMBOL: Final = Struct("<IBBHQQ")
-_MOST: Final = 1 << 20
-_LONGEST_NAME: Final = 1024
-#: Characters of names: many symbols may share one long name.
-_MOST_TEXT: Final = 64 << 20
+__all__ = ["Symbol", "Symbols", "symbols_of"]
+
 #: How far back a symbol that encloses an address is looked for.
 _NESTING: Final = 16
-
-_NOTYPE, _OBJECT, _FUNCTION, _INDIRECT = 0, 1, 2, 10
-_KINDS: Final = frozenset({_NOTYPE, _OBJECT, _FUNCTION, _INDIRECT})
-#: SHN_UNDEF and the reserved numbers: no address.
-_NO_SECTION, _FIRST_RESERVED = 0, 0xFF00
-
-
-class Symbol(NamedTuple):
-    """`size` in bytes, 0 where the file does not say; `rank` orders names of one address."""
-
-    address: int
-    rank: int
-    name: str
-    size: int = 0
 
 
 class Symbols:
@@ -43,7 +24,7 @@ class Symbols:
 
     `ranges` are the linear addresses (first, end) of the image: a symbol
     without a size ends with the next one, or with its range. `problem` says in
-    a line why there are none, else it is empty.
+    a line why there are none, or not all; else it is empty.
     """
 
     def __init__(
@@ -117,37 +98,11 @@ class Symbols:
 
 
 def symbols_of(file: GuestFile) -> Symbols:
-    """The symbols of an image; never raises for what is in the file."""
-    if not file.is_elf:
-        return Symbols(problem="a flat image has no symbols; give the ELF it was made from")
-    every = sections(file.data)
-    # An ELF has one at most.
-    table = next((section for section in every if section.kind == SYMTAB), None)
-    if table is None:
-        return Symbols(problem="the image has no symbol table: it was stripped")
+    """The symbols of an image; never raises for what is in it.
+
+    The first time in a process they are read, which takes a while and, of a
+    hostile image, many seconds (`debug_info`).
+    """
+    info = debug_info(file)
     ranges = [(each.address, each.address + each.size) for each in file.segments]
-    names = every[table.link].data if table.link < len(every) else memoryview(b"")
-    found = list(_read(table.data, names))
-    problem = "" if found else "the symbol table of the image is empty or damaged"
-    return Symbols(found, ranges, problem)
-
-
-def _read(table: memoryview, names: memoryview) -> Iterator[Symbol]:
-    whole = min(len(table) // _SYMBOL.size, _MOST) * _SYMBOL.size
-    room = _MOST_TEXT
-    for name_at, info, _, section, value, size in _SYMBOL.iter_unpack(table[:whole]):
-        kind = info & 0xF
-        if kind not in _KINDS or section == _NO_SECTION or section >= _FIRST_RESERVED:
-            continue
-        name = text_at(names, name_at, _LONGEST_NAME)
-        room -= len(name)
-        if room < 0:
-            return
-        if name and not name.startswith((".L", "$")):
-            yield Symbol(value, _rank(kind, info >> 4), name, size)
-
-
-def _rank(kind: int, binding: int) -> int:
-    """Functions before data before labels, and of each the global ones first."""
-    order = {_FUNCTION: 0, _INDIRECT: 0, _OBJECT: 2}.get(kind, 4)
-    return order + (binding == 0)
+    return Symbols(info.symbols, ranges, info.no_symbols)

@@ -44,8 +44,9 @@ def command(
     GUEST is a sample guest's name, an ELF or a flat file. It runs to its end;
     Ctrl-C stops it and keeps what is recorded.
     """
-    from tdxdbg.errors import BackendError, SessionError
+    from tdxdbg.errors import BackendError, SessionError, TraceError
     from tdxdbg.session import Session, SessionDied
+    from tdxdbg.session.state import RECORDING_FAILED
 
     try:
         with Session.open(
@@ -58,43 +59,40 @@ def command(
             record=None if output == "-" else output,
             exits=limit or 0,
         ) as session:
-            _run(session)
+            state, interrupted = _run(session)
             if output == "-":
                 _copy(session.trace_path)
     except SessionDied as error:
         raise BackendError(str(error)) from error
     except SessionError as error:
         raise click.UsageError(str(error)) from error
-
-
-def _run(session: Session) -> None:
-    """To the end, with progress on a terminal."""
-    from tdxdbg.errors import SessionError, TraceError
-    from tdxdbg.session.state import RECORDING_FAILED
-
-    try:
-        state = _to_end(session)
-    except KeyboardInterrupt:
-        state = session.interrupt()
-        # Its recording is written to its end before anything else is said.
-        session.close()
-        _say(state)
-        raise
-    except SessionError:
-        _end_line()
-        raise
-    _end_line()
     if state.why == RECORDING_FAILED:
         raise TraceError(state.detail)
     _say(state)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
-def _to_end(session: Session) -> State:
+def _run(session: Session) -> tuple[State, bool]:
+    """To the end, or to an interrupt, with progress on a terminal."""
+    request = session.send("cont")
+    interrupted = False
+    try:
+        state = _to_end(session, request)
+    except KeyboardInterrupt:
+        interrupted = True
+        session.send("interrupt")
+        state = _to_end(session, request)
+    finally:
+        _end_line()
+    return state, interrupted
+
+
+def _to_end(session: Session, request: int) -> State:
     import select
 
     from tdxdbg.errors import BackendError, SessionError
 
-    request = session.send("cont")
     while True:
         select.select([session], [], [], _PATIENCE)
         for event in session.poll():

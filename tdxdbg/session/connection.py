@@ -35,6 +35,7 @@ class Connection:
         self._records: dict[int, str] = {}
         self._death: SessionDied | None = None
         self._closed = False
+        self._started = False
         self._trace: Trace | None = None
         self._timeline: Timeline | None = None
 
@@ -147,6 +148,7 @@ class Connection:
         client = Client(Channel(socket.socket(fileno=reply.fd)))
         world = type(self)(self._process, client, self.config)
         world.state = reply.value
+        world._started = True
         world.trace_path = self.trace_path
         world._root = self._root
         self._root._worlds = [item for item in self._root._worlds if not item._closed]
@@ -161,6 +163,8 @@ class Connection:
         if self._root is not self:
             return SessionDied("the process of this world is gone; the others are not touched")
         why, signal = self._process.death()
+        if not self._started:
+            return SessionDied(why, signal)
         return SessionDied(f"{why}; the recording up to there is in {self.trace_path}", signal)
 
     # --- waiting ----------------------------------------------------------------------
@@ -182,26 +186,41 @@ class Connection:
 
     def _answer_to(self, request: int) -> Any:
         try:
-            while True:
-                found: Reply | None = None
-                for reply in self._receive():
-                    if reply.request == request and reply.kind in ("done", "failed"):
-                        found = reply
-                    elif reply.kind != "progress":
-                        self._backlog.append(reply)
-                if found is not None:
-                    break
-                if self._death is not None:
-                    raise self._death
-                self._client.channel.wait()
+            found = self._reply_to(request)
         except KeyboardInterrupt:
-            # The run stops too; what it says of it is of no interest any more.
-            self._abandoned.add(request)
-            self._client.send("interrupt", {})
+            self._stop(request)
             raise
         if isinstance(found.value, Failure):
             raise found.value.error(found.value.message)
         return self._result(found)
+
+    def _reply_to(self, request: int) -> Reply:
+        """Its last reply; what else comes is kept for `poll`. Raises SessionDied."""
+        while True:
+            found = None
+            for reply in self._receive():
+                if reply.request == request and reply.kind in ("done", "failed"):
+                    found = reply
+                elif reply.kind != "progress":
+                    self._backlog.append(reply)
+            if found is not None:
+                return found
+            if self._death is not None:
+                raise self._death
+            self._client.channel.wait()
+
+    def _stop(self, request: int) -> None:
+        """Somebody is tired of waiting: what runs stops. A second Ctrl-C does not wait for it."""
+        try:
+            self._abandoned.add(self._client.send("interrupt", {}))
+            reply = self._reply_to(request)
+        except (SessionError, ChannelError):
+            return
+        except KeyboardInterrupt:
+            self._abandoned.add(request)
+            return
+        if reply.fd >= 0:
+            os.close(reply.fd)
 
     # --- the recording ----------------------------------------------------------------
 

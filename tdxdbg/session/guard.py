@@ -9,11 +9,10 @@ import signal
 from typing import Final
 
 from tdxdbg.session.channel import Channel
-from tdxdbg.session.history import BUDGET
 
 #: Seconds between two looks whether the client is still there, in long work.
 WATCH: Final = 1.0
-#: What a worker may grow by, beyond its guest's RAM and checkpoints, in bytes.
+#: What a worker may grow by beyond what it needs, in bytes.
 _ROOM: Final = 2 << 30
 
 
@@ -35,11 +34,11 @@ def watch(channel: Channel) -> None:
     signal.setitimer(signal.ITIMER_REAL, WATCH, WATCH)
 
 
-def limit_memory(ram: int) -> None:
-    """No guest of `ram` bytes makes this process grow without bound."""
+def limit_memory(needed: int) -> None:
+    """No guest makes this process grow without bound; it needs so many bytes more than now."""
     with open("/proc/self/statm", encoding="ascii") as statm:
         now = int(statm.read().split()[0]) * resource.getpagesize()
-    limit = now + (ram) + 2 * BUDGET + _ROOM
+    limit = now + needed + _ROOM
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)

@@ -92,6 +92,7 @@ class Session(Connection):
             session = cls(process, Client(process.channel), config)
             private = os.path.dirname(temporary)
             session.state = session._wait("open", {"config": config.to_json(), "private": private})
+            session._started = True
             return session
         except BaseException:
             process.stop()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdxdbg.session.channel import LARGEST, Channel, ChannelError, decoded, encoded
+from tdxdbg.session.channel import LARGEST, Channel, ChannelError, Message, decoded, encoded
 
 VALUES = st.recursive(
     st.none()
@@ -122,7 +122,7 @@ def test_file_descriptors_go_with_their_message() -> None:
     sender.send({"a": 1})
     sender.send({"b": 2}, [writing])
     sender.send({"c": 3})
-    messages = []
+    messages: list[Message] = []
     while len(messages) < 3:
         messages += receiver.receive()
     assert [len(message.fds) for message in messages] == [0, 1, 0]

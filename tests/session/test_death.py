@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from tdxdbg.errors import BackendError, SessionError
-from tdxdbg.session import LiveConfig, Session, SessionDied, process
+from tdxdbg.errors import BackendError, SessionError, TraceError
+from tdxdbg.session import LiveConfig, Session, SessionDied
 from tdxdbg.session.channel import Channel, encoded
 from tdxdbg.session.client import Client
 from tdxdbg.session.state import RECORDING_FAILED, State
@@ -222,6 +222,17 @@ def test_a_worker_is_bounded() -> None:
         assert resource.prlimit(leader_of(session), resource.RLIMIT_CORE)[0] == 0
 
 
+def test_a_worker_without_memory_says_so_and_its_recording_opens(tmp_path: Path) -> None:
+    path = tmp_path / "run.tdxt"
+    with Session.open(WRITES, memory=4, record=path) as session:
+        session.step(100)
+        resource.prlimit(leader_of(session), resource.RLIMIT_AS, (1 << 20, 1 << 20))
+        with pytest.raises(SessionDied, match="memory"):
+            session.cont()
+    with open_trace(path) as trace:
+        assert len(trace) >= 50
+
+
 # --- a full disk ----------------------------------------------------------------------
 
 
@@ -251,7 +262,7 @@ def test_no_room_for_another_future(tmp_path: Path) -> None:
         for pid in group(worker):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (50_000, 50_000))
         fork = tmp_path / "fork.tdxt"
-        with pytest.raises(SessionError, match="cannot be written"):
+        with pytest.raises(TraceError, match="cannot be written"):
             past.make_live(fork)
         assert not fork.exists()
         assert past.refresh().world == "past"
@@ -270,7 +281,7 @@ def test_without_unicorn_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("program", ["/nowhere/python", "/bin/false"])
 def test_without_a_worker_it_says_so(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process.sys, "executable", program)
+    monkeypatch.setattr(sys, "executable", program)
     with pytest.raises(SessionError, match="worker"):
         Session.open("fatal")
 
@@ -374,7 +385,7 @@ def test_a_lie_about_a_result_ends_the_session(command: str, value: Any) -> None
     session, worker = liar(lambda sock: sock.sendall(framed(reply(value=value))))
     try:
         session.send(command)
-        assert [event.kind for event in session.poll()] == ["died"]
+        assert wait_for(session, 1).kind == "died"
     finally:
         session.close()
         worker.close()

@@ -433,6 +433,9 @@ class FakeProgram:
 
     symbols = _Symbols()
 
+    def arrived(self) -> bool:
+        return False
+
     def name(self, address: int) -> str:
         found = [(at, name) for name, at in self.symbols._all.items() if at <= address]
         if not found:

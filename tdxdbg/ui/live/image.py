@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 from tdxdbg.abi.regs import Regs
-from tdxdbg.backends.elf import read_guest
+from tdxdbg.backends.elf import GuestFile, read_guest
 from tdxdbg.backends.lines import Lines, lines_of
 from tdxdbg.backends.symbols import Symbols, symbols_of
 from tdxdbg.decode.disassembly import LONGEST, Instruction, around, asks_for
@@ -24,17 +25,37 @@ _STEP_BYTES: Final = 2 * LONGEST
 
 
 class Image:
-    """`symbols` and lines of one file."""
+    """`symbols` and lines of one file: none, until they have been read."""
 
-    def __init__(self, symbols: Symbols, lines: Lines) -> None:
-        self.symbols = symbols
-        self._lines = lines
+    def __init__(self, file: GuestFile) -> None:
+        self.symbols = Symbols()
+        self._lines = Lines()
+        # Its names may take their time, and nobody has to wait for them.
+        self._reading = Thread(target=self._read, args=(file,), name="image", daemon=True)
+        self._told = False
 
     @classmethod
     def read(cls, path: Path) -> Image:
-        """The image in a file; raises BackendError."""
-        file = read_guest(path)
-        return cls(symbols_of(file), lines_of(file))
+        """The image in a file, with its names soon; raises BackendError."""
+        image = cls(read_guest(path))
+        image._reading.start()
+        return image
+
+    def _read(self, file: GuestFile) -> None:
+        symbols, self._lines = symbols_of(file), lines_of(file)
+        self.symbols = symbols
+
+    def wait(self) -> Image:
+        """Until the names are there."""
+        self._reading.join()
+        return self
+
+    def arrived(self) -> bool:
+        """True once: the names came since this was asked last."""
+        if self._told or self._reading.is_alive():
+            return False
+        self._told = True
+        return True
 
     def name(self, address: int) -> str:
         """`main+0x12`, raw; empty where no symbol is."""

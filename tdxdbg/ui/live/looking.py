@@ -7,6 +7,7 @@ looked at any more is dropped.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from tdxdbg.ui.lines import own
@@ -41,6 +42,8 @@ class Looking:
         self._place = 0
         self._wire: Wire | None = None
         self._asked: set[Ask] = set()
+        #: Shows the code of the place once more.
+        self._again: Callable[[], None] = _nobody
         #: The vCPU that is looked at; None: the one that stopped.
         self.vcpu: int | None = None
         self.registers: Mapping[str, int] = {}
@@ -53,6 +56,7 @@ class Looking:
     def look(self, wire: Wire, *, past: bool) -> None:
         """Ask for everything at the place where this session stands now."""
         self._place += 1
+        self._again = _nobody
         self._wire = wire
         self._asked.clear()
         self._memory.stopped()
@@ -71,6 +75,7 @@ class Looking:
     def leave(self, why: str) -> None:
         """No session stands at the place that is shown: `why` is reading, gone or running."""
         self._place += 1
+        self._again = _nobody
         self._wire = None
         self._asked.clear()
         self._code.look(self._code.sight, _NOTES[why])
@@ -113,8 +118,13 @@ class Looking:
 
         wire.ask("read_memory", whole, address=start, size=rip - start + _AFTER, vcpu=vcpu)
 
+    def names_came(self) -> None:
+        """The program knows more than when the code was shown."""
+        self._again()
+
     def _show_code(self, start: int, data: bytes, vcpu: int, registers: Mapping[str, int]) -> None:
         assert self._wire is not None
+        self._again = partial(self._show_code, start, data, vcpu, registers)
         state = self._wire.state
         there = len(data) > registers.get("rip", 0) - start
         exited = state.where == HELD and vcpu == state.vcpu

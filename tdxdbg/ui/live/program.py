@@ -15,6 +15,10 @@ class Program(Protocol):
     @property
     def symbols(self) -> Symbols: ...
 
+    def arrived(self) -> bool:
+        """True once: the names came since this was asked last."""
+        ...
+
     def name(self, address: int) -> str:
         """`main+0x12`; empty where no symbol is near."""
         ...

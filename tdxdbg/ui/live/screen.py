@@ -207,7 +207,9 @@ class LiveScreen(ReplayApp, inherit_bindings=False):
     # --- a recording that grows -----------------------------------------------------------
 
     def _frame(self) -> None:
-        """Ten times a second, while a guest runs."""
+        """Ten times a second."""
+        if self.program.arrived():
+            self.looking.names_came()
         if self.world.running:
             self.grow()
             self.looking.ask_console(self.world.wire, self.world.console)
