@@ -68,6 +68,7 @@ class ConsolePane(MomentPane):
             return self.explain(_NOTHING), (), None
         if self._limit is not None and self._limit < self.text.total:
             more = self.text.total - self._limit
-            return [], (word(f"{more:,} bytes more in the present", "dim"),), None
+            bytes_ = f"{more:,} byte{'s' * (more > 1)}"
+            return [], (word(f"{bytes_} more in the present", "dim"),), None
         dropped = self.text.dropped
         return [], (word(f"first {dropped:,} lines dropped", "dim"),) if dropped else (), None
