@@ -40,7 +40,7 @@ TDCALL: Final = bytes.fromhex("660f01cc")
 #: xor %r10d,%r10d; mov $mask,%ecx; xor %eax,%eax; tdcall; jmp back
 SERIAL: Final = bytes.fromhex(
     "41bc01000000 41bd01000000 41bef8030000 41bf41000000 41bb1e000000 4531d2"
-) + (b"\xb9" + LINUX_EXPOSE_MASK.to_bytes(4, "little") + b"\x31\xc0" + TDCALL + b"\xeb\xd0")
+) + (b"\xb9" + LINUX_EXPOSE_MASK.to_bytes(4, "little") + b"\x31\xc0" + TDCALL + b"\xeb\xd2")
 #: inc %rax; add %rax,%rbx; xor %rbx,%rcx; jmp back
 ARITHMETIC: Final = bytes.fromhex("48ffc0 4801c3 4831d9 ebf5")
 #: mov (%rsi),%rax; add %rcx,%rax; mov %rax,8(%rsi); jmp back

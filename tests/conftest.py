@@ -15,3 +15,8 @@ settings.register_profile(
     "tdxdbg", derandomize=True, deadline=None, max_examples=100, database=None
 )
 settings.load_profile("tdxdbg")
+
+
+def pytest_make_parametrize_id(config: object, val: object) -> str | None:
+    """Names of tests go between processes as UTF-8; some of what is tested cannot."""
+    return ascii(val) if isinstance(val, str) and not val.isprintable() else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -15,18 +14,21 @@ import pytest
 from tdxdbg.traces import open_trace
 from tests.session.support import ENDLESS, PATIENCE, WRITES
 
+#: Runs the rest of its arguments where no file can be larger than the first one says.
+FULL = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
 
 def start(*arguments: str, room: int = 0) -> subprocess.Popen[bytes]:
     """`room`: bytes that a file can have, as on a disk that gets full."""
-
-    def full() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-
+    full = ["-c", FULL, str(room)] if room else []
     return subprocess.Popen(
-        [sys.executable, "-m", "tdxdbg", "record", *arguments],
+        [sys.executable, *full, "-m", "tdxdbg", "record", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=full if room else None,
         env={**os.environ, "COLUMNS": "80", "NO_COLOR": "1"},
     )
 

@@ -433,8 +433,8 @@ class FakeProgram:
 
     symbols = _Symbols()
 
-    def arrived(self) -> bool:
-        return False
+    def arrived(self) -> str | None:
+        return None
 
     def name(self, address: int) -> str:
         found = [(at, name) for name, at in self.symbols._all.items() if at <= address]

@@ -65,6 +65,7 @@ class MachineCheckpoint(NamedTuple):
     current: int
     slice_left: int
     quiet: bool
+    barren: int
 
 
 class Machine:
@@ -92,6 +93,7 @@ class Machine:
         self._current = 0
         self._slice_left = SLICE
         self._interrupted = False
+        #: Exits of the CPU since the last instruction that was done.
         self._barren = 0
         #: Called at each quiet place that is none of a TD exit; it may take a checkpoint.
         self.on_quiet: Callable[[], object] | None = None
@@ -227,9 +229,12 @@ class Machine:
         finally:
             done = clock.instructions - before
             self._slice_left -= done
+            if done:
+                self._barren = 0
+            if end.code >= 0:
+                self._barren += 1
         if end.code == vmcb.PAUSE:
             self._slice_left = 0
-        self._barren = 0 if done else self._barren + 1
         if exit_ is not None:
             return self._leave(vcpu, exit_)
         if self._barren > _STUCK:
@@ -456,6 +461,7 @@ class Machine:
             self._current,
             self._slice_left,
             self._quiet,
+            self._barren,
         )
 
     def restore(self, checkpoint: MachineCheckpoint) -> None:
@@ -474,6 +480,7 @@ class Machine:
         self._current = checkpoint.current
         self._slice_left = checkpoint.slice_left
         self._quiet = checkpoint.quiet
+        self._barren = checkpoint.barren
         self._next_quiet = checkpoint.instructions // QUIET_INSTRUCTIONS + 1
         self._next_quiet *= QUIET_INSTRUCTIONS
         self._noted = None

@@ -50,12 +50,12 @@ class Image:
         self._reading.join()
         return self
 
-    def arrived(self) -> bool:
-        """True once: the names came since this was asked last."""
+    def arrived(self) -> str | None:
+        """Once, when the names are there: why they are not all, else empty."""
         if self._told or self._reading.is_alive():
-            return False
+            return None
         self._told = True
-        return True
+        return self.symbols.problem or self._lines.problem
 
     def name(self, address: int) -> str:
         """`main+0x12`, raw; empty where no symbol is."""

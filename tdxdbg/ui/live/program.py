@@ -15,8 +15,8 @@ class Program(Protocol):
     @property
     def symbols(self) -> Symbols: ...
 
-    def arrived(self) -> bool:
-        """True once: the names came since this was asked last."""
+    def arrived(self) -> str | None:
+        """Once, when the names are there: why they are not all, else empty."""
         ...
 
     def name(self, address: int) -> str:

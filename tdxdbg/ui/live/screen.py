@@ -208,8 +208,11 @@ class LiveScreen(ReplayApp, inherit_bindings=False):
 
     def _frame(self) -> None:
         """Ten times a second."""
-        if self.program.arrived():
+        problem = self.program.arrived()
+        if problem is not None:
             self.looking.names_came()
+        if problem:
+            self.tell(problem, "dim")
         if self.world.running:
             self.grow()
             self.looking.ask_console(self.world.wire, self.world.console)
