@@ -128,20 +128,22 @@ def with_kvm(exits: int, sink: Callable[[Record], object] | None = None) -> None
 META: Final = TraceMeta(generation=GENERATIONS[-1].name, origin="emulated")
 
 
+def new_file(folder: str) -> Writer:
+    return Writer(Path(folder) / "trace.tdxt", META, buffered=True)
+
+
 def recorded(exits: int) -> None:
     """The same, recorded to a file: four records an exit."""
-    with TemporaryDirectory() as folder:
-        with Writer(Path(folder) / "trace.tdxt", META, buffered=True) as writer:
-            with_kvm(exits, writer.write)
+    with TemporaryDirectory() as folder, new_file(folder) as writer:
+        with_kvm(exits, writer.write)
 
 
 def session(exits: int) -> None:
     """The same, as a live session does it."""
-    with TemporaryDirectory() as folder:
-        with Writer(Path(folder) / "trace.tdxt", META, buffered=True) as writer:
-            run = Run(machine(SERIAL), Td(), GENERATIONS[-1], Vmm(), writer.write)
-            while run.rows < exits:
-                run.step()
+    with TemporaryDirectory() as folder, new_file(folder) as writer:
+        run = Run(machine(SERIAL), Td(), GENERATIONS[-1], Vmm(), writer.write)
+        while run.rows < exits:
+            run.step()
 
 
 def instructions(code: bytes, count: int) -> Callable[[], object]:

@@ -109,7 +109,7 @@ def read_debug_info(
             if os.fstat(answer.fileno()).st_size >= limits.output:
                 failure = f"there is more than {limits.output} bytes of them"
             answer.seek(0)
-            return _understood(answer, failure)
+            return understand(answer, failure)
     except OSError as error:
         return _failed(f"no process for it: {error.strerror}")
 
@@ -195,15 +195,17 @@ def _check(sound: bool) -> None:
         raise _GarbageError
 
 
-def _understood(answer: IO[bytes], failure: str) -> DebugInfo:
+def understand(answer: IO[bytes], failure: str) -> DebugInfo:
     """What the reader said until it ended, or failed."""
     found = _Answer()
     try:
         while line := answer.readline(_LONGEST_LINE):
-            if not line.endswith(b"\n") and failure:
-                # It was cut off in the middle.
+            if line.endswith(b"\n"):
+                found.take(line)
+            else:
+                # Cut off in the middle.
+                _check(bool(failure))
                 break
-            found.take(line)
         _check(bool(failure) or len(found.ended) == 2)
     except _GarbageError:
         return _failed("the reader said what is not understood")

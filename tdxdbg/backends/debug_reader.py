@@ -108,8 +108,12 @@ class _NoneError(Exception):
 
 
 def _problem(error: Exception) -> str:
+    # What it holds may be all the memory there is.
+    error.__traceback__ = error.__context__ = None
     if isinstance(error, _NoneError):
         return str(error)
+    if isinstance(error, MemoryError):
+        return "the debug information of the image needs too much memory: strip it"
     if isinstance(error, ImportError):
         return "pyelftools cannot be imported: install tdxdbg with its dependencies"
     text = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_PROBLEM]
@@ -168,7 +172,7 @@ def _rows(image: IO[bytes]) -> Iterator[list[object]]:
     files: dict[str, int] = {}
     programs: set[int] = set()
     count = 0
-    problem: Exception | None = None
+    problem = ""
     for unit in dwarf.iter_CUs():
         try:
             program = dwarf.line_program_for_CU(unit)
@@ -187,9 +191,9 @@ def _rows(image: IO[bytes]) -> Iterator[list[object]]:
             raise
         # The next unit may be sound.
         except Exception as error:
-            problem = error
-    if problem is not None:
-        raise problem
+            problem = _problem(error)
+    if problem:
+        raise _NoneError(problem)
     if not count:
         raise _NoneError("the DWARF lines of the image are empty: assemble or compile with -g")
 

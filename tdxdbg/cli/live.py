@@ -4,27 +4,12 @@ from __future__ import annotations
 
 import click
 
-from tdxdbg.cli.options import kernel_option
+from tdxdbg.cli.options import guest_options
 
 
 @click.command(epilog="Example: tdxdbg live mapgpa_retry --kernel 7.2 --policy eagain:2")
 @click.argument("guest", required=False)
-@click.option("--vcpu", type=click.Choice(["emulated"]), default="emulated", help="What runs it.")
-@kernel_option
-@click.option("--gpaw", type=click.Choice(["48", "52"]), default="48", help="Bits of a GPA.")
-@click.option(
-    "--vcpus", type=click.IntRange(1, 32), metavar="N", help="Default: what the guest is made for."
-)
-@click.option(
-    "--memory", type=click.IntRange(4, 3072), default=64, metavar="MIB", help="Default: 64."
-)
-@click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    metavar="NAME",
-    help="How the VMM answers, as eagain:2; may be given again.",
-)
+@guest_options
 @click.option("--record", metavar="FILE", help="Write the recording to a new file.")
 @click.option("--theme", metavar="NAME", help="A theme of the themes folder.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters only.")

@@ -69,7 +69,8 @@ def guest_options(function: Function) -> Function:
             "policies",
             multiple=True,
             metavar="NAME",
-            help="How the VMM answers, as eagain:2; may be given again.",
+            help="How the VMM answers: a name, as eagain:2, or FILE.py:CLASS of your own; may be"
+            " given again.",
         ),
     )
     for option in reversed(options):

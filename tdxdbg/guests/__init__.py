@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from tdxdbg.errors import SessionError
@@ -36,8 +37,10 @@ def find(name: str) -> Guest:
     """The guest of that name; raises SessionError."""
     path = FOLDER / f"{name}.toml"
     if not name.isidentifier() or not path.is_file():
-        known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.toml")))
-        raise SessionError(f"there is no guest {name!r}; there are {known}")
+        known = sorted(path.stem for path in FOLDER.glob("*.toml"))
+        near = get_close_matches(name, known, n=3, cutoff=0.5)
+        which = f"did you mean {' or '.join(near)}?" if near else "tdxdbg guests lists them"
+        raise SessionError(f"there is no guest {name!r}; {which}")
     return _read(path)
 
 

@@ -11,11 +11,13 @@ from tdxdbg.abi.tdx_status import OPERAND_RCX
 from tdxdbg.module.done import Done
 from tdxdbg.module.exits import leave
 from tdxdbg.module.operand import invalid
-from tdxdbg.module.results import Guest, ModuleExit, Result
+from tdxdbg.module.results import Guest, Kind, ModuleExit, Result
 from tdxdbg.module.state import LastExit, VcpuState
 
 if TYPE_CHECKING:
     from tdxdbg.module.tdx_module import TdxModule
+
+_new: Final = tuple.__new__
 
 #: XMM registers, which cross by the bitmap too; the module does not hold them.
 _XMM_SELECT: Final = 0xFFFF_0000
@@ -33,28 +35,28 @@ def vmcall(module: TdxModule, vcpu: VcpuState, guest: Guest) -> Done | Result:
     if vcpu.bus_lock:
         vcpu.bus_lock = False
         ret |= vmx.BUS_LOCK_DETECTED
-    return ModuleExit(ret, selected(regs, expose), advance=True)
+    return _new(ModuleExit, (ret, selected(regs, expose), True, Kind.MODULE_EXIT))
 
 
 def selected(regs: Regs, expose: int) -> Regs:
     """What the host sees: RCX is the bitmap, a register outside it is 0."""
-    seen = [0] * 16
+    seen = list(regs)
+    for number in _hidden(expose & 0xFFFF):
+        seen[number] = 0
     seen[RCX] = expose
-    for number in _numbers(expose & 0xFFFF):
-        seen[number] = regs[number]
-    return tuple.__new__(Regs, seen)
+    return _new(Regs, seen)
 
 
 def loaded(guest: Regs, host: Regs, expose: int) -> Regs:
     """What the guest gets from the host: RAX 0, and the registers of the bitmap."""
-    values = list(guest)
+    values = list(host)
+    for number in _hidden(expose & 0xFFFF):
+        values[number] = guest[number]
     values[RAX] = 0
-    for number in _numbers(expose & 0xFFFF):
-        values[number] = host[number]
-    return tuple.__new__(Regs, values)
+    return _new(Regs, values)
 
 
 @lru_cache(maxsize=64)
-def _numbers(expose: int) -> tuple[int, ...]:
-    """The register numbers of a bitmap; a guest uses very few different ones."""
-    return tuple(number for number in range(16) if expose >> number & 1)
+def _hidden(expose: int) -> tuple[int, ...]:
+    """The registers outside of a bitmap; a guest uses very few different ones."""
+    return tuple(number for number in range(16) if not expose >> number & 1)

@@ -15,7 +15,7 @@ from tdxdbg.abi import tdx_fields, vmx
 from tdxdbg.abi import tdx_status as status
 from tdxdbg.abi.regs import RAX, Regs, replace
 from tdxdbg.module import inject, stepping
-from tdxdbg.module.results import Entered, InjectVe, ModuleExit, VeInfo
+from tdxdbg.module.results import Entered, InjectVe, Kind, ModuleExit, VeInfo
 from tdxdbg.module.state import LastExit, VcpuState
 from tdxdbg.module.vmcall import loaded
 
@@ -132,7 +132,7 @@ def vp_enter(
     vcpu.regs = guest
     vcpu.rip_on_entry = vcpu.rip
     vcpu.last_exit = LastExit.NONE
-    return Entered(guest, inject_ve)
+    return tuple.__new__(Entered, (guest, inject_ve, Kind.ENTERED))
 
 
 def _notify(module: TdxModule, vcpu: VcpuState) -> InjectVe | None:

@@ -11,6 +11,7 @@ from tdxdbg.backends.emulated.machine import Machine
 from tdxdbg.backends.emulated.td import open_machine
 from tdxdbg.engine import BY_NAME, Td
 from tdxdbg.session.config import LiveConfig, locate
+from tdxdbg.session.policies import load_policies
 from tdxdbg.session.recorder import Recorder
 from tdxdbg.session.run import Run
 from tdxdbg.session.world import World
@@ -35,7 +36,7 @@ def open_world(config: LiveConfig, poll: Callable[[], bool]) -> tuple[World, Rec
     loaded = build(path, options)
     ram = tuple((slot.gpa, slot.size) for slot in loaded.config.ram)
     board = Board(ram=ram, gpaw=loaded.td.gpaw, maxphyaddr=loaded.td.maxphyaddr)
-    vmm = Vmm(config.policies, board)
+    vmm = Vmm(load_policies(config.policies), board)
     td = vmm.td(loaded.td)
     machine = open_machine(loaded.config)
     _limit(machine, config)

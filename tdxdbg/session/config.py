@@ -80,7 +80,7 @@ class LiveConfig:
 
 _NUMBERS: Final = {
     "vcpus": 32,
-    "memory": 4096,
+    "memory": 3072,
     "seed": (1 << 64) - 1,
     "exits": (1 << 62) - 1,
     "instructions": (1 << 62) - 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from struct import Struct, pack_into
 from typing import Final
 from zlib import crc32
@@ -25,7 +26,14 @@ from tdxdbg.engine.state import (
     TdxRawAnswer,
 )
 from tdxdbg.traces import layout
-from tdxdbg.traces.layout import CONTINUATION_SIZE, HEAD, HEAD_SIZE, MAX_PAYLOAD, RECORD_SIZE
+from tdxdbg.traces.layout import (
+    CONTINUATION_SIZE,
+    HEAD_REST,
+    HEAD_SIZE,
+    HEAD_START,
+    MAX_PAYLOAD,
+    RECORD_SIZE,
+)
 from tdxdbg.traces.meta import dump_json
 from tdxdbg.traces.records import Kind, Record
 
@@ -41,7 +49,13 @@ ANSWER_TYPES: Final[tuple[type[Answer] | None, ...]] = (
 )
 _TYPE_NUMBERS: Final = {kind: number for number, kind in enumerate(ANSWER_TYPES) if kind}
 _CRC: Final = Struct("<I")
-_NO_CRC: Final = bytes(4)
+_REST_AT: Final = HEAD_START.size + _CRC.size
+_TAIL_SIZE: Final = RECORD_SIZE - _REST_AT
+#: A payload of this size fits into every kind of record that has one.
+_MOST_INLINE: Final = RECORD_SIZE - max(layout.PAYLOAD_AT.values())
+#: What most exits leave of the union, which is quicker to find than to strip.
+_UNUSED: Final = bytes(192)
+_NO_ANSWER: Final = layout.ANSWER.pack(0, 0, 0)
 
 
 class Packer:
@@ -62,37 +76,37 @@ class Packer:
         Raises ValueError when a value does not fit the format or the row is
         neither an earlier one nor the next.
         """
-        kind = record.kind
+        kind, row, vcpu, time, content, known, source = record
         rows = self.rows
-        row = record.row
         if kind is Kind.CHECKPOINT:
             row = max(rows - 1, 0)
         elif row >= rows:
             if row > rows:
                 raise ValueError(f"row {row} comes before row {rows}: rows are numbered in order")
             rows = row + 1
-        flags, body, payload = _BODIES[kind](record.body)
-        if len(payload) > MAX_PAYLOAD:
-            raise ValueError(f"{kind.name} of row {row}: {len(payload)} bytes are too many")
-        parts = layout.parts_of(kind, len(payload))
-        time = layout.NO_TIME if record.time is None else record.time
+        flags, body, payload = _BODIES[kind](content)
+        length = len(payload)
+        if length > MAX_PAYLOAD:
+            raise ValueError(f"{kind.name} of row {row}: {length} bytes are too many")
+        parts = layout.parts_of(kind, length) if length > _MOST_INLINE else 0
         try:
-            data = bytearray(RECORD_SIZE * (1 + parts))
-            data[HEAD_SIZE : HEAD_SIZE + len(body)] = body
-            HEAD.pack_into(
-                data, 0, kind, flags, record.vcpu, 0, row, rows, time,
-                record.known, record.source, self._checkpoint, parts, len(payload),
+            start = HEAD_START.pack(kind, flags, vcpu)
+            rest = HEAD_REST.pack(
+                row, rows, layout.NO_TIME if time is None else time,
+                known, source, self._checkpoint, parts, length,
             )  # fmt: skip
         except struct.error as problem:
             raise ValueError(f"{kind.name} of row {row}: {problem}") from None
-        if payload:
-            _spread(data, payload, layout.PAYLOAD_AT[kind])
-        _seal(data)
+        if parts:
+            data = _in_parts(start, rest + body, payload, parts)
+        else:
+            tail = (rest + body + payload).ljust(_TAIL_SIZE, b"\0")
+            data = start + _CRC.pack(crc32(tail, crc32(start))) + tail
         self.rows = rows
         if kind is Kind.CHECKPOINT:
             self._checkpoint = self.records + 1
         self.records += 1 + parts
-        return bytes(data)
+        return data
 
 
 def checksum(data: bytes | bytearray | memoryview, at: int = 0) -> int:
@@ -115,20 +129,28 @@ def mask_runs(mask: int) -> bytes:
     return bytes(runs)
 
 
-def _spread(data: bytearray, payload: bytes, start: int) -> None:
-    """Puts the payload into the record from `start` on, and into its continuations."""
-    inline = RECORD_SIZE - start
-    data[start : start + min(len(payload), inline)] = payload[:inline]
-    if len(payload) <= inline:
-        return
+#: The masks of a trace are few.
+_runs: Final = lru_cache(maxsize=256)(mask_runs)
+
+
+def _in_parts(start: bytes, rest: bytes, payload: bytes, parts: int) -> bytes:
+    """A record whose payload goes on in `parts` continuations; `rest` is all before it."""
+    data = bytearray(RECORD_SIZE * (1 + parts))
+    data[: len(start)] = start
+    at = _REST_AT + len(rest)
+    data[_REST_AT:at] = rest
+    inline = RECORD_SIZE - at
+    data[at:RECORD_SIZE] = payload[:inline]
     head = bytearray(data[:HEAD_SIZE])
     head[0] = Kind.CONTINUATION
-    for part, at in enumerate(range(inline, len(payload), CONTINUATION_SIZE), 1):
-        chunk = payload[at : at + CONTINUATION_SIZE]
+    for part, done in enumerate(range(inline, len(payload), CONTINUATION_SIZE), 1):
+        chunk = payload[done : done + CONTINUATION_SIZE]
         pack_into("<II", head, 56, part, len(chunk))
         slot = part * RECORD_SIZE
         data[slot : slot + HEAD_SIZE] = head
         data[slot + HEAD_SIZE : slot + HEAD_SIZE + len(chunk)] = chunk
+    _seal(data)
+    return bytes(data)
 
 
 def _seal(data: bytearray) -> None:
@@ -159,24 +181,30 @@ def _registers(regs: Regs) -> tuple[int, bytes]:
     """A mask of the registers that are not 0, and their values."""
     if regs == NO_REGS:
         return 0, b""
-    mask = 0
-    values = []
-    for number, value in enumerate(regs):
-        if value:
-            mask |= 1 << number
-            values.append(value)
-    return mask, Struct(f"<{len(values)}Q").pack(*values)
+    mask, values = _stored(tuple(map(bool, regs)))
+    return mask, values.pack(*filter(None, regs))
+
+
+@lru_cache(maxsize=1024)
+def _stored(present: tuple[bool, ...]) -> tuple[int, Struct]:
+    """The mask of registers that are there, and how their values are packed."""
+    mask = sum(1 << number for number, there in enumerate(present) if there)
+    return mask, Struct(f"<{sum(present)}Q")
 
 
 def _run(run: KvmRun) -> tuple[bytes, bytes, int]:
     """The union without its trailing zeros, both masks, and the number of `valid` runs."""
     if run.written | run.valid > ALL_BYTES or len(run.union) != 256:
         raise ValueError("kvm_run: the union has 256 bytes, and so have its masks")
-    written = mask_runs(run.written)
+    union = run.union
+    if union.endswith(_UNUSED):
+        union = union[: -len(_UNUSED)]
+    union = union.rstrip(b"\0")
+    written = _runs(run.written)
     if run.valid == run.written:
-        return run.union.rstrip(b"\0"), written, layout.SAME_RUNS
-    valid = mask_runs(run.valid)
-    return run.union.rstrip(b"\0"), written + valid, len(valid) // 2
+        return union, written, layout.SAME_RUNS
+    valid = _runs(run.valid)
+    return union, written + valid, len(valid) // 2
 
 
 def _step(body: object) -> _Packed:
@@ -209,9 +237,9 @@ def _answer(body: object) -> _Packed:
     )
     answer = body.answer
     if answer is None:
-        return flags, layout.ANSWER.pack(0, 0, 0), b""
+        return flags, _NO_ANSWER, b""
     number = _TYPE_NUMBERS[type(answer)]
-    if isinstance(answer, IoAnswer | MmioAnswer):
+    if isinstance(answer, IoAnswer) or isinstance(answer, MmioAnswer):  # noqa: SIM101
         present = int(answer.data is not None)
         return flags, layout.ANSWER.pack(number, present, 0), answer.data or b""
     present = sum(1 << at for at, value in enumerate(answer) if value is not None)
@@ -242,12 +270,7 @@ def _no_body(body: object) -> _Packed:
     raise ValueError(f"a CONTINUATION is made by the writer, not from {type(body).__name__}")
 
 
-_BODIES: Final = {
-    Kind.TD_EXIT: _td_exit,
-    Kind.USERSPACE_EXIT: _step,
-    Kind.ANSWER: _answer,
-    Kind.TD_ENTRY: _step,
-    Kind.MEMORY_ATTRIBUTES: _memory_attributes,
-    Kind.CHECKPOINT: _checkpoint,
-    Kind.CONTINUATION: _no_body,
-}
+#: By kind.
+_BODIES: Final = (
+    _no_body, _td_exit, _step, _answer, _step, _memory_attributes, _checkpoint, _no_body,
+)  # fmt: skip

@@ -100,10 +100,19 @@ class Record(NamedTuple):
     source: int = 0
 
 
+# A recording makes four of them an exit, and each look-up in an Enum counts.
+_new: Final = tuple.__new__
+_TD_EXIT: Final = Kind.TD_EXIT
+_USERSPACE_EXIT: Final = Kind.USERSPACE_EXIT
+_ANSWER: Final = Kind.ANSWER
+_TD_ENTRY: Final = Kind.TD_ENTRY
+_REENTER_TD: Final = Outcome.REENTER_TD
+
+
 def td_exit(row: int, body: TdExit, time: int | None = None, *, source: int = 0) -> Record:
     """TDH.VP.ENTER returned; registers are known as `body.known` says."""
     known = body.known | KNOWN_VP_ENTER_RET
-    return Record(Kind.TD_EXIT, row, body.vcpu, time, body, known, source)
+    return _new(Record, (_TD_EXIT, row, body.vcpu, time, body, known, source))
 
 
 def step_record(
@@ -119,9 +128,8 @@ def step_record(
 
     A KVM_RUN that failed with an errno returns to userspace too.
     """
-    entry = body.outcome is Outcome.REENTER_TD
-    kind = Kind.TD_ENTRY if entry else Kind.USERSPACE_EXIT
-    return Record(kind, row, vcpu, time, body, known, source)
+    kind = _TD_ENTRY if body.outcome is _REENTER_TD else _USERSPACE_EXIT
+    return _new(Record, (kind, row, vcpu, time, body, known, source))
 
 
 def answer(
@@ -133,7 +141,7 @@ def answer(
     source: int = 0,
 ) -> Record:
     """KVM_RUN was called again."""
-    return Record(Kind.ANSWER, row, body.vcpu, time, body, known, source)
+    return _new(Record, (_ANSWER, row, body.vcpu, time, body, known, source))
 
 
 def memory_attributes(

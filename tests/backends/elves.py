@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -10,6 +11,7 @@ GUESTS: Final = Path(__file__).parents[2] / "tdxdbg" / "guests"
 HEADER: Final = 64
 PROGRAM: Final = 56
 LOAD: Final = 1
+SYMTAB, STRTAB = 2, 3
 
 
 class Load(NamedTuple):
@@ -41,8 +43,9 @@ def elf(
     count: int = -1,
     entry_size: int = PROGRAM,
     names: tuple[Name, ...] = (),
+    sections: Mapping[str, bytes] | None = None,
 ) -> bytes:
-    """The header, the program headers, what is loaded, and a symbol table if there are names."""
+    """The header, the program headers, what is loaded; and a symbol table if there are names."""
     at = HEADER + PROGRAM * len(loads)
     programs, contents = b"", b""
     for load in loads:
@@ -53,32 +56,43 @@ def elf(
             "<IIQQQQQQ", load.kind, 7, place, address, load.gpa, len(load.data), size, 0x10
         )
         contents += load.data
-    tables, shoff, sections = _symbol_table(names, at + len(contents)) if names else (b"", 0, 0)
+    tables, shoff, numbers = b"", 0, 0
+    if names or sections:
+        tables, shoff, numbers = _tables(names, sections or {}, at + len(contents))
     head = struct.pack(
         "<16sHHIQQQIHHHHHH",
         ident, kind, machine, 1, entry, HEADER, shoff, 0, HEADER, entry_size,
-        len(loads) if count < 0 else count, 64, sections, max(sections - 1, 0),
+        len(loads) if count < 0 else count, 64, numbers, max(numbers - 1, 0),
     )  # fmt: skip
     return head + programs + contents + tables
 
 
-def _symbol_table(names: tuple[Name, ...], at: int) -> tuple[bytes, int, int]:
-    """Sections: none, .text (empty), .symtab, .strtab, which also has the sections' names."""
-    strings = b"\0.text\0.symtab\0.strtab\0"
+def _tables(
+    names: tuple[Name, ...], sections: Mapping[str, bytes], at: int
+) -> tuple[bytes, int, int]:
+    """Sections: none, .text (empty), those given, .symtab if there are names, and .strtab."""
+    strings = b"\0"
     symbols = bytes(24)
     for each in names:
         symbols += struct.pack(
             "<IBBHQQ", len(strings), each.info, 0, each.section, each.address, each.size
         )
         strings += each.name.encode("utf-8", "surrogateescape") + b"\0"
-    rows = (
-        (0, 0, 0, 0, 0),
-        (1, 1, 0, 0, 0),
-        (7, 2, at, len(symbols), 3),
-        (15, 3, at + len(symbols), len(strings), 0),
-    )
-    headers = b"".join(
-        struct.pack("<IIQQQQIIQQ", name, kind, 0, 0, place, size, link, 0, 1, 24)
-        for name, kind, place, size, link in rows
-    )
-    return symbols + strings + headers, at + len(symbols) + len(strings), len(rows)
+    every = [(".text", 1, b""), *((name, 1, data) for name, data in sections.items())]
+    if names:
+        every.append((".symtab", SYMTAB, symbols))
+    every.append((".strtab", STRTAB, b""))
+    last = len(every)
+    contents, headers = b"", bytes(64)
+    for name, kind, data in every:
+        where = len(strings)
+        strings += name.encode() + b"\0"
+        # Its own name is the last one.
+        content = strings if kind == STRTAB else data
+        headers += struct.pack(
+            "<IIQQQQIIQQ",
+            where, kind, 0, 0, at + len(contents), len(content),
+            last if kind == SYMTAB else 0, 0, 1, 24 if kind == SYMTAB else 0,
+        )  # fmt: skip
+        contents += content
+    return contents + headers, at + len(contents), last + 1

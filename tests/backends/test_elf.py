@@ -10,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdxdbg.backends.elf import FLAT_GPA, read_guest
-from tdxdbg.backends.lines import lines_of
-from tdxdbg.backends.symbols import symbols_of
 from tdxdbg.errors import BackendError
 from tests.backends.elves import GUESTS, HEADER, PROGRAM, Load, Name, elf
 
@@ -107,17 +105,13 @@ def test_a_file_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
 
 
 def survives(data: bytes) -> None:
-    """Refused politely, or read with whatever symbols and lines are left of it."""
+    """Refused politely, or read."""
     try:
         file = read_guest(data)
     except BackendError:
         return
-    symbols = symbols_of(file)
-    lines = lines_of(file)
-    for address in (file.entry, 0, (1 << 64) - 1):
-        symbols.describe(address)
-        place = lines.at(address)
-        assert place is None or place.line >= 0
+    assert any(each.gpa <= file.entry < each.end for each in file.segments)
+    assert all(len(each.data) <= each.size for each in file.segments)
 
 
 @given(data=st.binary(max_size=400))
@@ -160,7 +154,7 @@ def test_a_sound_file_with_fields_changed(changes: list[tuple[tuple[int, int], i
     value=st.binary(min_size=1, max_size=8),
     end=st.integers(0, len(REAL)),
 )
-def test_a_real_file_with_its_symbols_or_lines_changed(at: int, value: bytes, end: int) -> None:
+def test_a_real_file_with_anything_changed(at: int, value: bytes, end: int) -> None:
     data = bytearray(REAL)
     data[at : at + len(value)] = value
     survives(bytes(data))

@@ -33,9 +33,18 @@ def test_one_is_found_by_name() -> None:
     assert (guest.name, guest.vcpus, guest.image.name) == ("two_vcpus", 2, "two_vcpus.elf")
 
 
-@pytest.mark.parametrize("name", ["hello", "", "../guests/fatal", "fatal.toml", "f\x1b"])
-def test_a_name_that_does_not_exist_is_refused_and_the_others_named(name: str) -> None:
-    with pytest.raises(SessionError, match=r"there is no guest .*hello_serial, "):
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("hello", "did you mean hello_serial"),
+        ("", "tdxdbg guests lists them"),
+        ("../guests/fatal", "did you mean fatal"),
+        ("fatal.toml", "did you mean fatal"),
+        ("f\x1b", "tdxdbg guests lists them"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_refused_with_a_remedy(name: str, remedy: str) -> None:
+    with pytest.raises(SessionError, match=f"there is no guest .*{remedy}"):
         find(name)
 
 

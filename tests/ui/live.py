@@ -15,7 +15,9 @@ from tests.ui.fake import FakeProgram, FakeSession
 from tests.ui.screens import screen_text
 
 
-def live_app(folder: Path, *, ascii_only: bool = False, **options: Any) -> LiveApp:
+def live_app(
+    folder: Path, *, ascii_only: bool = False, program: FakeProgram | None = None, **options: Any
+) -> LiveApp:
     """The app on the scripted guest, which records into `folder`."""
     made = [0]
 
@@ -26,7 +28,7 @@ def live_app(folder: Path, *, ascii_only: bool = False, **options: Any) -> LiveA
     return LiveApp(
         start(),
         choose(load_themes(), None),
-        program=FakeProgram(),
+        program=program or FakeProgram(),
         start=start,
         ascii_only=ascii_only,
         title="mapgpa_retry",

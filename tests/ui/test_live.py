@@ -85,7 +85,7 @@ async def test_a_running_guest_never_holds_the_screen_and_can_be_stopped(tmp_pat
         await press(pilot, "c")
         await until(pilot, lambda: len(app.timeline) == 2, "the recording is followed")
         assert badge_text(app) == " LIVE  RUNNING "
-        assert "2 exits, 300 instructions" in app.news.text
+        assert "2 exits, 4 steps, 300 instructions" in app.news.text
         await press(pilot, "s")
         assert app.hints.message == "the guest runs: Ctrl-C stops it"
         await press(pilot, "S")

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Event
+
 import pytest
 
-from tdxdbg.backends.elf import read_guest
+from tdxdbg.backends.elf import GuestFile, read_guest
+from tdxdbg.backends.symbols import Symbol, Symbols
 from tdxdbg.guests import find
+from tdxdbg.ui.layout import CODE
+from tdxdbg.ui.live import image as module
 from tdxdbg.ui.live.image import Image
 from tdxdbg.ui.live.sight import CodeLine
+from tests.ui.fake import FakeProgram
+from tests.ui.live import live_app, until
+from tests.ui.screens import pane_text, screen_text
 
 GUEST = find("mapgpa_retry").image
 
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    return Image.read(GUEST)
+    return Image.read(GUEST).wait()
 
 
 def code_at(image: Image, rip: int, **registers: int) -> tuple[CodeLine, ...]:
@@ -62,3 +72,56 @@ def test_a_tdcall_says_what_it_asks_with_the_registers_of_now(image: Image) -> N
 def test_bytes_that_end_in_the_middle(image: Image) -> None:
     assert image.lines(0x1000, b"\x66\x0f\x01", {"rip": 0x1000})
     assert image.lines(0x1000, b"", {"rip": 0x1000}) == ()
+
+
+def test_nobody_waits_for_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = Event()
+
+    def slow(file: GuestFile) -> Symbols:
+        assert go_on.wait(60)
+        return Symbols([Symbol(file.entry, 0, "start")], problem="not all of them")
+
+    monkeypatch.setattr(module, "symbols_of", slow)
+    image = Image.read(GUEST)
+    assert image.arrived() is None
+    assert image.name(0x100000) == ""
+    assert code_at(image, 0x100000)[0].label == ""
+    go_on.set()
+    image.wait()
+    assert image.arrived() == "not all of them"
+    assert image.arrived() is None
+    assert image.name(0x100000) == "start"
+
+
+class LateProgram(FakeProgram):
+    """Its names come when they are told to."""
+
+    come: str | None = None
+    _there = False
+
+    def arrived(self) -> str | None:
+        problem, self.come = self.come, None
+        self._there = self._there or problem is not None
+        return problem
+
+    def lines(
+        self, start: int, data: bytes, registers: Mapping[str, int], *, exited: bool = False
+    ) -> tuple[CodeLine, ...]:
+        lines = super().lines(start, data, registers, exited=exited)
+        return lines if self._there else tuple(line._replace(label="") for line in lines)
+
+
+async def test_names_that_come_late_are_shown(tmp_path: Path) -> None:
+    program = LateProgram()
+    app = live_app(tmp_path, program=program)
+    try:
+        async with app.run_test(size=(120, 40)) as pilot:
+            await until(pilot, lambda: "mov" in pane_text(app, CODE))
+            assert "start:" not in pane_text(app, CODE)
+            program.come = "there are no \x1b[31m lines"
+            await until(pilot, lambda: "start:" in pane_text(app, CODE))
+            text = "\n".join(screen_text(app))
+            assert "there are no" in text
+            assert "\x1b" not in text
+    finally:
+        app.close()

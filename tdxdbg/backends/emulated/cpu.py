@@ -46,6 +46,8 @@ _DR7_IO: Final = 0x2_0402
 _NO_PORT: Final = 0xFFFF_FFFF
 #: Exits of a page walk, which may have been that for the instruction itself.
 _WALKS: Final = frozenset({vmcb.NESTED_PAGE_FAULT, vmcb.EXCEPTION + 14})
+#: Exits that do not come at an instruction that was begun and is not done.
+_SPECIAL: Final = _WALKS | {vmcb.VINTR, vmcb.EXCEPTION + 1}
 _EFER_SVME: Final = 1 << 12
 #: Always 1.
 _CR0_ET: Final = 1 << 4
@@ -64,6 +66,10 @@ class Kind:
     #: The next instruction is at a breakpoint; the next store is to watched memory.
     BREAKPOINT: Final = -5
     WATCHPOINT: Final = -6
+
+
+_COUNT: Final = Kind.COUNT
+_new: Final = tuple.__new__
 
 
 class Exit(NamedTuple):
@@ -206,6 +212,8 @@ class Cpu:
         code, begun = self._code, self.unicorn.begun
         if error:
             return Exit(Kind.BROKEN, min(begun, count), error)
+        if code >= 0 and code not in _SPECIAL:
+            return _new(Exit, (code, begun - 1, 0, 0, False, 0))
         if code == Kind.COUNT:
             return Exit(code, min(begun, count))
         if code in _WALKS:
@@ -221,7 +229,7 @@ class Cpu:
             context.restore_dump(self._before.dump())
         if code == Kind.WATCHPOINT:
             return Exit(code, *self.undo(context))
-        return Exit(code, begun - 1)
+        return Exit(code, begun - 1)  # SYSTEM_CALL, BREAKPOINT
 
     def _end_io(self, context: Context, begun: int) -> Exit:
         """Undo an IN or OUT; a #DB of another kind happened after an instruction."""
@@ -351,12 +359,14 @@ class Cpu:
     def _on_exit(self, number: int) -> None:
         code = number - vmcb.EXIT_BASE
         running = self.loaded
-        if self._code == Kind.COUNT and running is not None:
+        if self._code == _COUNT and running is not None:
             self._code = code
-            running.fetch()
-            no_fetch = code in _WALKS and not running.q[ctx.RETURN_ADDRESS]
-            running.settle_flags(between=no_fetch or code == vmcb.VINTR)
             self._fetched = True
+            running.fetch()
+            between = code in _SPECIAL and (
+                code == vmcb.VINTR or (code in _WALKS and not running.q[ctx.RETURN_ADDRESS])
+            )
+            running.settle_flags(between=between)
         if code == vmcb.VINTR:
             # Close the window at once: Unicorn looks at interrupts before it looks
             # whether it should stop, and would come back here for ever.

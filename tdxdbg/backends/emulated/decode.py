@@ -101,7 +101,7 @@ _0F01: Final = {
 
 
 @lru_cache(maxsize=1024)
-def undefined(code: bytes, *, is_64bit: bool) -> Undefined:
+def undefined(code: bytes, is_64bit: bool) -> Undefined:
     """Which instruction a #UD was raised for."""
     p = prefixes(code, is_64bit=is_64bit)
     body = code[p.at :]

@@ -16,7 +16,7 @@ from typing import Final
 
 from tdxdbg.abi import vmx
 from tdxdbg.abi import vmx_instructions as ins
-from tdxdbg.abi.regs import RAX, RCX, RDX
+from tdxdbg.abi.regs import RAX, RCX, RDX, U64
 from tdxdbg.backends.emulated import apic, clock, decode, gla, paging, shared, system_calls, vmcb
 from tdxdbg.backends.emulated import context as ctx
 from tdxdbg.backends.emulated.cpu import Exit
@@ -35,6 +35,10 @@ _CR4_POSSIBLE: Final = 0x7FF
 _DR6_BS: Final = 1 << 14
 _DEBUG_STATUS: Final = 0xE00F
 _DR7_GD: Final = 1 << 13
+
+_RESUME: Final = Kind.RESUME
+_MODULE_EXIT: Final = Kind.MODULE_EXIT
+_TDCALL: Final = What.TDCALL
 
 _DB: Final = 1
 _UD: Final = Event(ins.UD_VECTOR)
@@ -116,22 +120,23 @@ class Handler:
     def _advance(self, vcpu: Vcpu, length: int, ticks: int = clock.EMULATED) -> None:
         """The instruction is done; with RFLAGS.TF a #DB follows it."""
         context = vcpu.context
-        rip = context.rip + length
-        context.rip = rip if context.is_64bit else rip & 0xFFFF_FFFF
-        context.d[ctx.HFLAGS] &= ~ctx.HF_INHIBIT_IRQ
-        context.q[ctx.EFLAGS] &= ~ctx.RFLAGS_RF
+        q, d = context.q, context.d
+        rip, hflags, eflags = q[ctx.RIP] + length, d[ctx.HFLAGS], q[ctx.EFLAGS]
+        q[ctx.RIP] = rip & (U64 if hflags & ctx.HF_CS64 else 0xFFFF_FFFF)
+        d[ctx.HFLAGS] = hflags & ~ctx.HF_INHIBIT_IRQ
+        q[ctx.EFLAGS] = eflags & ~ctx.RFLAGS_RF
         self._platform.clock.retire(1, ticks)
-        if context.q[ctx.EFLAGS] & ctx.RFLAGS_TF:
+        if eflags & ctx.RFLAGS_TF:
             self._set_dr(vcpu, 6, vcpu.debug_registers[6] | _DR6_BS)
             vcpu.event = Event(_DB)
 
     def _apply(self, vcpu: Vcpu, result: Result, length: int) -> ModuleExit | None:
         """What the module said of an instruction of `length` bytes."""
-        if result.kind == Kind.RESUME:
+        if result.kind == _RESUME:
             vcpu.context.regs = result.regs
             self._advance(vcpu, length)
             return None
-        if result.kind == Kind.MODULE_EXIT:
+        if result.kind == _MODULE_EXIT:
             if result.advance:
                 self._advance(vcpu, length, 0)
             return result
@@ -173,8 +178,8 @@ class Handler:
     def _undefined(self, vcpu: Vcpu, end: Exit) -> ModuleExit | None:
         """A #UD: perhaps an instruction that the CPU model does not know."""
         context = vcpu.context
-        found = decode.undefined(self._code(vcpu), is_64bit=context.is_64bit)
-        if found.what is What.TDCALL:
+        found = decode.undefined(self._code(vcpu), context.is_64bit)
+        if found.what is _TDCALL:
             platform = self._platform
             guest = platform.guest(vcpu, found.length)
             return self._apply(vcpu, platform.module.tdcall(vcpu.index, guest), found.length)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from tdxdbg.abi.regs import Regs
+from tdxdbg.abi.regs import KNOWN_ALL, Regs
 from tdxdbg.backends import Pause, Why
 from tdxdbg.backends.emulated import clock, gla, vmcb
 from tdxdbg.backends.emulated import context as ctx
@@ -49,6 +49,10 @@ QUIET_INSTRUCTIONS: Final = 4_000_000
 #: Exits in a row without one instruction done, after which nothing will come.
 _STUCK: Final = 10_000
 _FOREVER: Final = 1 << 62
+
+# An Enum's members are slow to look up.
+_HOST, _TD, _HALTED = Where.HOST, Where.TD, Where.HALTED
+_new: Final = tuple.__new__
 
 
 class MachineCheckpoint(NamedTuple):
@@ -124,7 +128,7 @@ class Machine:
         if isinstance(entered, ModuleExit):
             return self._leave(subject, entered)
         subject.context.regs = entered.regs
-        subject.where = Where.HALTED if halted and subject.apic.pending() < 0 else Where.TD
+        subject.where = _HALTED if halted and subject.apic.pending() < 0 else _TD
         if entered.inject is not None:
             subject.event = Event(20)
         return None
@@ -141,8 +145,8 @@ class Machine:
             if self._noted is not None:
                 noted, self._noted = self._noted, None
                 return noted
-            left = self.instruction_limit - clock.instructions
-            if left <= 0:
+            done = clock.instructions
+            if done >= self.instruction_limit:
                 return Pause(Why.INSTRUCTIONS, self._current)
             if self.exits >= self.exit_budget:
                 return Pause(Why.EXITS, self._current)
@@ -150,7 +154,7 @@ class Machine:
             if isinstance(vcpu, Pause):
                 return vcpu
             try:
-                ended = self._turn(vcpu, min(left, self._next_quiet - clock.instructions))
+                ended = self._turn(vcpu, min(self.instruction_limit, self._next_quiet) - done)
             except WatchedError as error:
                 return self._watched(vcpu, error)
             if ended is not None:
@@ -179,15 +183,15 @@ class Machine:
             for vcpu in self.vcpus:
                 if vcpu.apic.deadline:
                     vcpu.apic.advance(tsc)
-                if vcpu.where is Where.HALTED and vcpu.apic.pending() >= 0:
-                    vcpu.where = Where.TD
+                if vcpu.where is _HALTED and vcpu.apic.pending() >= 0:
+                    vcpu.where = _TD
             current = self.vcpus[self._current]
-            if current.where is Where.TD and self._slice_left > 0:
+            if current.where is _TD and self._slice_left > 0:
                 return current
             count = len(self.vcpus)
             for distance in range(1, count + 1):
                 vcpu = self.vcpus[(self._current + distance) % count]
-                if vcpu.where is Where.TD:
+                if vcpu.where is _TD:
                     self._current, self._slice_left = vcpu.index, SLICE
                     return vcpu
             halted = [vcpu.apic for vcpu in self.vcpus if vcpu.where is Where.HALTED]
@@ -245,8 +249,9 @@ class Machine:
     def _run(self, vcpu: Vcpu, count: int) -> Exit:
         """Run the CPU; its instructions are done."""
         self._quiet = False
-        end = self.platform.cpu.run(vcpu.context, count)
-        self.platform.clock.retire(end.retired)
+        platform = self.platform
+        end = platform.cpu.run(vcpu.context, count)
+        platform.clock.retire(end.retired)
         if self._stops.armed:
             self._stops.arrive(vcpu)
         return end
@@ -293,7 +298,7 @@ class Machine:
 
     def _leave(self, vcpu: Vcpu, exit_: ModuleExit) -> TdExit:
         """The host has the vCPU."""
-        vcpu.where = Where.HOST
+        vcpu.where = _HOST
         self.exits += 1
         platform = self.platform
         platform.clock.tsc += clock.TD_EXIT
@@ -301,7 +306,8 @@ class Machine:
         if self.exits % QUIET_EXITS == 0:
             platform.cpu.flush_tlb()
             self._quiet = True
-        return TdExit(vcpu.index, exit_.vp_enter_ret, exit_.regs, in_kernel=in_kernel)
+        ret, regs = exit_.vp_enter_ret, exit_.regs
+        return _new(TdExit, (vcpu.index, ret, regs, KNOWN_ALL, in_kernel, False))
 
     # --- the host's other calls -------------------------------------------------------
 

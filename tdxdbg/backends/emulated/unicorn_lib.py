@@ -24,6 +24,12 @@ except ImportError as error:
 
 VERSION: Final = "2.1.4"
 
+# Called at each exit.
+_emu_start = uclib.uc_emu_start
+_emu_stop = uclib.uc_emu_stop
+_context_save = uclib.uc_context_save
+_context_restore = uclib.uc_context_restore
+
 #: struct uc_struct: instructions begun since emu_start, and how many it may begin.
 _EMU_COUNTER: Final = 1368
 _EMU_COUNT: Final = 1376
@@ -122,7 +128,7 @@ class Unicorn:
         before every instruction, so each stop is exact and can be resumed
         (facts: emulated_vcpu 4.1).
         """
-        error: int = uclib.uc_emu_start(self.handle, address, 0, 0, count)
+        error: int = _emu_start(self.handle, address, 0, 0, count)
         if self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure
@@ -130,7 +136,7 @@ class Unicorn:
 
     def stop(self) -> None:
         """Called in a hook: end `start` at this exit."""
-        uclib.uc_emu_stop(self.handle)
+        _emu_stop(self.handle)
 
     @property
     def begun(self) -> int:
@@ -179,11 +185,11 @@ class Unicorn:
 
     def save(self, context: int) -> None:
         """Registers of the engine -> context."""
-        uclib.uc_context_save(self.handle, context)
+        _context_save(self.handle, context)
 
     def restore(self, context: int) -> None:
         """Context -> registers of the engine."""
-        uclib.uc_context_restore(self.handle, context)
+        _context_restore(self.handle, context)
 
     @staticmethod
     def context_register(context: int, register: int) -> int:

@@ -45,9 +45,9 @@ class Image:
         symbols, self._lines = symbols_of(file), lines_of(file)
         self.symbols = symbols
 
-    def wait(self) -> Image:
-        """Until the names are there."""
-        self._reading.join()
+    def wait(self, seconds: float | None = None) -> Image:
+        """Until the names are there, or for so many seconds."""
+        self._reading.join(seconds)
         return self
 
     def arrived(self) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from tdxdbg import guests
 from tdxdbg.errors import BackendError
@@ -14,6 +15,9 @@ from tdxdbg.ui.live.app import LiveApp
 from tdxdbg.ui.live.image import Image
 from tdxdbg.ui.live.pick import PickApp
 from tdxdbg.ui.themes import choose, load_themes
+
+#: Seconds that the first screen waits for the names in an image.
+_PATIENCE: Final = 0.5
 
 
 def run_live(
@@ -57,6 +61,8 @@ def run_live(
         record=record,
     )
     with session:
+        # The names were read meanwhile; those of a large or hostile image come later.
+        image.wait(_PATIENCE)
         again = _again(session.config)
         app = LiveApp(
             session,

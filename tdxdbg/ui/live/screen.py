@@ -30,7 +30,7 @@ from tdxdbg.ui.live.past import Past
 from tdxdbg.ui.live.place import behind
 from tdxdbg.ui.live.program import Program
 from tdxdbg.ui.live.wire import Session, State, Wire
-from tdxdbg.ui.live.words import NewsLine, Situation, badges
+from tdxdbg.ui.live.words import START, NewsLine, Situation, badges
 from tdxdbg.ui.live.world import World
 from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.panes import LIVE_PANES
@@ -340,6 +340,7 @@ class LiveScreen(ReplayApp, inherit_bindings=False):
             died=world.wire.died,
             asks=self._asks(),
             where=sight.where if sight is not None else "",
+            at_start=self.past.state is not None and self.past.state.why == START,
         )
 
     def _asks(self) -> Safe:

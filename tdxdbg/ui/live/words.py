@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from tdxdbg.decode.text import Safe
 from tdxdbg.decode.values import size_text
-from tdxdbg.ui.lines import Line, Span, concat, line, own, word
+from tdxdbg.ui.lines import Line, Span, concat, cut, line, own, part, width_of, word
 from tdxdbg.ui.live.answer import Value, value_text
 from tdxdbg.ui.live.wire import State
 from tdxdbg.ui.widgets.lines_widget import LinesWidget
@@ -15,6 +15,8 @@ from tdxdbg.ui.widgets.lines_widget import LinesWidget
 IN_TD: Final = "in the TD"
 HELD: Final = "held"
 ENDED: Final = "ended"
+#: What `State.why` says where looking back found nothing.
+START: Final = "the start of the run"
 
 _PAST: Final = own(" PAST ")
 _DOING: Final[dict[str, Span]] = {
@@ -32,7 +34,7 @@ class Situation(NamedTuple):
 
     `doing` is what the present does: running, held, in_td, ended, died. `world`
     is its name: live, fork 1; `behind` how far before the present the place is
-    that is shown, "" in the present.
+    that is shown, "" in the present; `at_start`: looking back found nothing else.
     """
 
     doing: str
@@ -43,6 +45,7 @@ class Situation(NamedTuple):
     died: str = ""
     asks: Safe = _NO_EXIT
     where: str = ""
+    at_start: bool = False
 
     @property
     def hints(self) -> str:
@@ -97,16 +100,24 @@ def _past(at: Situation) -> Line:
         spans.append((own("  reading the past…"), "unknown"))
     elif at.where:
         spans.append(word(f"  at {at.where}", "text"))
+    if at.at_start and not at.reading:
+        spans.append((own("  the start of the run: nothing before this stops it"), "dim"))
     if at.doing == "running":
         spans += [(own("  the present runs: "), "ok"), *_counts(at.state)]
     return line(*spans)
 
 
 def _counts(state: State) -> list[Span]:
-    return [
-        word(f"{max(state.row + 1, 0):,}", "value"), (own(" exits, "), "dim"),
-        word(f"{state.instructions:,}", "value"), (own(" instructions"), "dim"),
-    ]  # fmt: skip
+    spans: list[Span] = []
+    for number, what in (
+        (max(state.row + 1, 0), "exit"),
+        (state.steps, "step"),
+        (state.instructions, "instruction"),
+    ):
+        ending = "" if number == 1 else "s"
+        spans += [word(f"{number:,}", "value"), word(f" {what}{ending}, ", "dim")]
+    last, role = spans[-1]
+    return [*spans[:-1], (part(last, 0, len(last) - 2), role)]
 
 
 def _held(at: Situation) -> list[Span]:
@@ -163,4 +174,13 @@ class NewsLine(LinesWidget):
         return concat(*(text for text, _ in self._line.spans))
 
     def line_for(self, y: int) -> Line:
-        return self._line
+        """What does not fit ends with a mark: half a number would be a wrong one."""
+        room = self.outer_size.width
+        spans: list[Span] = []
+        for text, role in self._line.spans:
+            shown = cut(text, room)
+            spans.append((shown, role))
+            room -= width_of([(shown, role)])
+            if shown != text or not room:
+                break
+        return line(*spans)

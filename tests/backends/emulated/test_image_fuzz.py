@@ -1,21 +1,25 @@
 """Damaged images: refused in a line, or built, with whatever symbols and lines are left.
 
-TDXDBG_FUZZ says how many a longer run has; case I is always the same file.
+TDXDBG_FUZZ says how many a longer run has; case I is always the same file. Names
+are asked for of some: they are read in a process of their own.
 """
 
 from __future__ import annotations
 
+import io
 import os
 from random import Random
 from typing import Final
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from tdxdbg.backends.emulated.images import GuestOptions, build
-from tdxdbg.backends.sections import sections
 from tdxdbg.errors import BackendError
 from tests.backends.elves import GUESTS
 
+#: Of so many, one is asked for its names.
+NAMED: Final = 50
 COUNT: Final = int(os.environ.get("TDXDBG_FUZZ", "600"))
 REAL: Final = (GUESTS / "mapgpa_retry.elf").read_bytes()
 EDGES: Final = (0, 1, 0x7F, 0xFFFF, 1 << 31, (1 << 32) - 1, 1 << 52, 1 << 63, (1 << 64) - 1)
@@ -24,13 +28,14 @@ SMALL: Final = GuestOptions(ram_bytes=4 << 20)
 
 def places() -> list[tuple[int, int]]:
     """(start, end) of the headers and of each section that is more than code."""
-    base = memoryview(REAL)
-    found = [(0, 64), (64, 64 + 2 * 56), (len(REAL) - 64 * len(sections(REAL)), len(REAL))]
-    for section in sections(REAL):
+    elf = ELFFile(io.BytesIO(REAL))
+    table = elf["e_shoff"], elf["e_shoff"] + 64 * elf.num_sections()
+    found = [(0, 64), (64, 64 + 2 * 56), table]
+    for section in elf.iter_sections():
         if section.name.startswith((".debug_line", ".symtab", ".strtab")):
-            start = REAL.index(bytes(section.data))
-            found.append((start, start + len(section.data)))
-    assert all(0 <= low < high <= len(base) for low, high in found)
+            found.append((section["sh_offset"], section["sh_offset"] + section["sh_size"]))
+    assert len(found) >= 6
+    assert all(0 <= low < high <= len(REAL) for low, high in found)
     return found
 
 
@@ -70,8 +75,10 @@ def test_damaged_images_are_refused_in_a_line_or_built() -> None:
             assert "\n" not in problem, index
             continue
         built += 1
+        assert guest.accepted <= SMALL.ram_bytes, index
+        if index % NAMED:
+            continue
         for address in (guest.entry, guest.entry + 0x200, 0, (1 << 64) - 1):
             guest.symbols.describe(address)
             guest.lines.at(address)
-        assert guest.accepted <= SMALL.ram_bytes, index
     assert 0 < built < COUNT

@@ -33,7 +33,7 @@ from tests.backends.emulated.harness import (
 from tests.backends.emulated.test_machine import registers
 
 pytestmark = pytest.mark.fuzz
-COUNT: Final = int(os.environ.get("TDXDBG_FUZZ", "2000")) // 100
+COUNT: Final = int(os.environ.get("TDXDBG_FUZZ", "2000")) // 200
 INSTRUCTIONS: Final = 2000
 EXITS: Final = 50
 
