@@ -7,7 +7,7 @@ neither where a run was paused nor which checkpoints were taken changes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from tdxdbg.abi.regs import KNOWN_ALL, Regs
@@ -21,7 +21,6 @@ from tdxdbg.backends.emulated.handler import Handler
 from tdxdbg.backends.emulated.kvm_side import KvmSide
 from tdxdbg.backends.emulated.memory import PAGE, PAGE_SHIFT, RamImage
 from tdxdbg.backends.emulated.platform import Platform
-from tdxdbg.backends.emulated.space import gpa_pieces, peek, poke
 from tdxdbg.backends.emulated.stops import Stops
 from tdxdbg.backends.emulated.vcpu import (
     NO_CALL,
@@ -33,7 +32,7 @@ from tdxdbg.backends.emulated.vcpu import (
     image_of,
     restore,
 )
-from tdxdbg.backends.emulated.view import GuestRegisters, registers_of
+from tdxdbg.backends.emulated.view import MachineView
 from tdxdbg.backends.emulated.vmcb import StartState
 from tdxdbg.backends.emulated.watched import WatchedError
 from tdxdbg.engine.gpa import GpaMap
@@ -72,7 +71,7 @@ class MachineCheckpoint(NamedTuple):
     barren: int
 
 
-class Machine:
+class Machine(MachineView):
     """The emulated backend (see `tdxdbg.backends.Backend`).
 
     `exit_budget` and `instruction_limit` count from the start of the run; a
@@ -329,18 +328,9 @@ class Machine:
     # --- looking and changing ---------------------------------------------------------
 
     @property
-    def instructions(self) -> int:
-        """Instructions done since the start, by all vCPUs; a REP counts each repetition."""
-        return self.platform.clock.instructions
-
-    @property
     def current(self) -> int:
         """The vCPU whose turn it is, as long as it is in the TD."""
         return self._current
-
-    @property
-    def tsc(self) -> int:
-        return self.platform.clock.tsc
 
     @property
     def is_quiet(self) -> bool:
@@ -355,10 +345,6 @@ class Machine:
     def next_quiet(self) -> int:
         """Where the next quiet place that is none of a TD exit will be, in instructions."""
         return self._next_quiet
-
-    def read_gpa(self, gpa: int, size: int) -> bytes | None:
-        """Guest memory, `size` bytes; the shared bit does not matter; None: no RAM there."""
-        return self.platform.memory.read(gpa & ~self.platform.shared_mask, size)
 
     def write_gpa(self, gpa: int, data: bytes) -> bool:
         """Change guest memory, as the host; False where there is no RAM."""
@@ -377,75 +363,6 @@ class Machine:
     def is_shared(self, gpa: int) -> bool:
         """Whether KVM's memory attributes say that a page is shared."""
         return self.kvm.gpa_map.is_shared(gpa & ~self.platform.shared_mask)
-
-    def read_linear(self, vcpu: int, address: int, size: int) -> bytes | None:
-        """What a vCPU has at a linear address; None: not mapped."""
-        platform = self.platform
-        context = self.vcpus[vcpu].context
-        return peek(platform.memory, context, platform.shared_mask, address, size)
-
-    def write_linear(self, vcpu: int, address: int, data: bytes) -> bool:
-        """Change what a vCPU has at a linear address, all of `data` or nothing.
-
-        False: not mapped. Permissions do not count, for a debugger's own writes.
-        """
-        platform = self.platform
-        context = self.vcpus[vcpu].context
-        return poke(platform.memory, context, platform.shared_mask, address, data)
-
-    def where(self, vcpu: int) -> Where:
-        """Who has a vCPU."""
-        return self.vcpus[vcpu].where
-
-    def registers(self, vcpu: int) -> GuestRegisters:
-        """What the guest has in a vCPU, wherever that is."""
-        return registers_of(self.vcpus[vcpu].context)
-
-    def set_registers(self, vcpu: int, regs: Regs, rip: int) -> None:
-        """Change the general registers and RIP of a vCPU, wherever it is."""
-        subject = self.vcpus[vcpu]
-        subject.context.regs = regs
-        subject.context.rip = rip
-        if subject.where is Where.HOST:
-            self.platform.module.start(vcpu, regs, rip)
-
-    # --- stopping ---------------------------------------------------------------------
-
-    def set_breakpoints(self, addresses: Iterable[int]) -> None:
-        """Pause before the instructions at these linear addresses, of any vCPU, and no others.
-
-        Each arrival is one pause, at its first round if it is a string
-        instruction with REP; going on executes the instruction.
-        """
-        self._stops.set_breakpoints(addresses)
-
-    def set_watchpoints(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Pause before writes to these GPA ranges (bytes), and no others.
-
-        Seen are the stores of instructions (each round of a REP by itself), the
-        frames of exceptions and interrupts, what the TDX module writes and
-        clears; the host's writes are noted after they are done. Not seen are the
-        accessed and dirty bits of page tables, and the second half of a store
-        over two pages that are no neighbours in the RAM and that no operand names.
-        """
-        memory, plain = self.platform.memory, ~self.platform.shared_mask
-        self._stops.set_watchpoints(
-            found for gpa, size in ranges for found in memory.ranges(gpa & plain, size)
-        )
-
-    def pass_breakpoint(self, vcpu: int) -> None:
-        """No pause for a breakpoint where the vCPU stands; for one who came here otherwise."""
-        self._stops.pass_breakpoint(self.vcpus[vcpu])
-
-    def pass_watchpoint(self, vcpu: int) -> None:
-        """No pause for what the vCPU's next instruction writes."""
-        self._stops.pass_write(self.vcpus[vcpu])
-
-    def translate(self, vcpu: int, address: int, size: int) -> list[tuple[int, int]] | None:
-        """(GPA without the shared bit, size) of the pieces of linear memory; None: not mapped."""
-        platform = self.platform
-        context = self.vcpus[vcpu].context
-        return gpa_pieces(platform.memory, context, platform.shared_mask, address, size)
 
     # --- time travel ------------------------------------------------------------------
 
