@@ -85,7 +85,7 @@ async def test_no_more_match_is_said() -> None:
 async def test_a_long_search_does_not_hold_the_screen_and_can_be_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tdxdbg.ui.app.SLICE", 0)
+    monkeypatch.setattr("tdxdbg.ui.core.SLICE", 0)
     app = app_on(demo.long_run(1500), wanted="index == 1499")
     async with app.run_test(size=(80, 24)) as pilot:
         app.action_match(1)
@@ -93,7 +93,7 @@ async def test_a_long_search_does_not_hold_the_screen_and_can_be_stopped(
         await pilot.press("escape")
         assert app.hints.message == ""
         assert place(app) == (0, 0)
-        monkeypatch.setattr("tdxdbg.ui.app.SLICE", 0.02)
+        monkeypatch.setattr("tdxdbg.ui.core.SLICE", 0.02)
         await pilot.press("n")
         for _ in range(300):
             await pilot.pause(0.02)
@@ -375,7 +375,7 @@ async def test_export_where_nothing_can_be_written(
 ) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    monkeypatch.setattr("tdxdbg.ui.app.Path.cwd", lambda: gone)
+    monkeypatch.setattr("tdxdbg.ui.core.Path.cwd", lambda: gone)
     gone.rmdir()
     app = app_on(demo.mapgpa())
     async with app.run_test(size=(80, 24)) as pilot:

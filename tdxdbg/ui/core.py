@@ -1,0 +1,417 @@
+"""The screen of a recording: the app owns the cursor; panes are shown the moment under it.
+
+One key is one call of `show`, which hands every pane the new moment before
+control returns to textual, so all of them change in one frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any, ClassVar, Final
+
+from textual import events
+from textual.app import App, ComposeResult
+from textual.binding import BindingType
+from textual.screen import Screen
+from textual.timer import Timer
+
+from tdxdbg.engine import BY_NAME, GENERATIONS, Generation
+from tdxdbg.errors import TraceError
+from tdxdbg.filters import Filter
+from tdxdbg.timeline import Moment, Timeline
+from tdxdbg.traces import Trace
+from tdxdbg.ui.cursor import Cursor
+from tdxdbg.ui.dialogs import Dialog, Generations, about_lines, help_lines
+from tdxdbg.ui.export import offline_svg, write_svg
+from tdxdbg.ui.keys import KEYS, Key
+from tdxdbg.ui.layout import HINTS, QUEUE, REPLAY, STATUS, Plan, View
+from tdxdbg.ui.lines import concat, own, word
+from tdxdbg.ui.matches import Matches
+from tdxdbg.ui.palette import Palette
+from tdxdbg.ui.panes import PANES
+from tdxdbg.ui.panes.base import MomentPane
+from tdxdbg.ui.panes.queue import QueuePane
+from tdxdbg.ui.screen import PanesScreen, bindings, freeze
+from tdxdbg.ui.status import HintLine, Message, StatusLine
+from tdxdbg.ui.themes import textual_theme
+from tdxdbg.ui.widgets.desk import Desk
+from tdxdbg.ui.widgets.lines_widget import LinesWidget
+
+#: How long work that can wait may take at once, and how long it pauses, in seconds.
+SLICE: Final = 0.004
+PAUSE: Final = 0.02
+#: How long a typed count waits for its G, in seconds.
+COUNT_WAITS: Final = 1.5
+#: Records read, rows counted between two looks at the clock.
+_CATCH_UP: Final = 512
+_SCAN: Final = 16
+#: Slices of reading between two looks whether the history is known.
+_LOOK: Final = 20
+
+
+class Core(App[int], inherit_bindings=False):
+    """What every screen over a recording has: panes, cursor, kernels; features are mixed in."""
+
+    CSS = """
+    Screen { layout: vertical; overflow: hidden; background: $background; }
+    ModalScreen { align: center middle; background: $background 60%; }
+    DialogPane, PromptPane { max-width: 100%; max-height: 100%; }
+    """
+    TITLE = "tdxdbg"
+    AUTO_FOCUS: ClassVar[str | None] = f"#{QUEUE}"
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False
+    ALLOW_SELECT: ClassVar[bool] = False
+    ESCAPE_TO_MINIMIZE: ClassVar[bool] = False
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
+    #: What a screen is made of: panes by name, where they stand, keys.
+    PANES: ClassVar[Mapping[str, type[MomentPane]]] = PANES
+    PLAN: ClassVar[Plan] = REPLAY
+    KEYS: ClassVar[tuple[Key, ...]] = KEYS
+
+    def __init__(
+        self,
+        trace: Trace,
+        palette: Palette,
+        *,
+        generation: Generation | None = None,
+        at: int = 0,
+        wanted: Filter | None = None,
+        ascii_only: bool = False,
+        title: str = "",
+        notice: str = "",
+    ) -> None:
+        """`at` is the row to begin with, `title` names the recording, `notice` is said first."""
+        super().__init__()
+        self.trace = trace
+        self.palette = palette
+        self.ascii_only = ascii_only
+        self.crash: Exception | None = None
+        own_timeline = Timeline(trace)
+        self._timelines = {own_timeline.generation.name: own_timeline}
+        self._wanted = wanted
+        self._notice = notice
+        self._search: Iterator[int | None] | None = None
+        self._search_direction = 1
+        self._waited = 0
+        self._count = ""
+        self._count_from = View()
+        self._count_timer: Timer | None = None
+        self.panes: dict[str, MomentPane] = {name: made(name) for name, made in self.PANES.items()}
+        self.status = StatusLine(STATUS, title or trace.name)
+        self.hints = HintLine(HINTS)
+        self.bars = self.make_bars()
+        self.desk = Desk(*self.panes.values(), *self.bars, plan=self.PLAN)
+        self.matches: Matches | None = None
+        self.cursor = Cursor(self._timeline(generation or own_timeline.generation))
+        self.cursor.to_row(at)
+
+    # --- start and end ----------------------------------------------------------------
+
+    def make_bars(self) -> tuple[LinesWidget, ...]:
+        """The lines around the panes."""
+        return self.status, self.hints
+
+    def get_default_screen(self) -> Screen[None]:
+        return PanesScreen(id="_default")
+
+    def compose(self) -> ComposeResult:
+        self.register_theme(textual_theme(self.palette))
+        self.theme = self.palette.name
+        for widget in (*self.bars, *self.panes.values()):
+            widget.dress(self.palette, self.ascii_only)
+        for pane in self.panes.values():
+            pane.choose_tab = self.focus_pane
+        if isinstance(queue := self.panes[QUEUE], QueuePane):
+            queue.choose_row = self.go
+        self.hints.with_filter = self._wanted is not None
+        self._use_timeline()
+        self.show()
+        self._greet()
+        yield self.desk
+
+    def _greet(self) -> None:
+        problems = self.trace.problems
+        if self._notice:
+            self.hints.say(Message(word(self._notice)[0], "error"))
+        elif problems:
+            text = f"{len(problems)} problem{'s' * (len(problems) > 1)} in this file (a: all): "
+            self.hints.say(Message(concat(own("‼ "), word(text + problems[0])[0]), "error"))
+
+    def on_mount(self) -> None:
+        self.app_resume_signal.subscribe(self.desk, self._draw_again)
+        self.set_interval(PAUSE, self._background)
+        if not self.is_headless:
+            # Long-lived objects are no work for the collector any more.
+            self.set_timer(0.3, freeze)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                loop.add_signal_handler(number, self.exit, None, 128 + number)
+
+    def _draw_again(self, app: App[Any]) -> None:
+        """After a suspension the terminal shows nothing of ours any more."""
+        for screen in app.screen_stack:
+            for widget in screen.query(LinesWidget):
+                widget.refresh()
+
+    def _fatal_error(self) -> None:
+        """Textual would print a traceback with local variables: what a guest wrote, unescaped."""
+        if isinstance(self._exception, Exception):
+            self.crash = self._exception
+        self._close_messages_no_wait()
+
+    # --- the cursor -------------------------------------------------------------------
+
+    @property
+    def timeline(self) -> Timeline:
+        return self.cursor.timeline
+
+    def moment(self) -> Moment | None:
+        """The moment under the cursor; None in an empty recording."""
+        if not self.cursor.rows:
+            return None
+        return self.timeline.moment(self.cursor.row, self.cursor.step)
+
+    def show(self) -> None:
+        """Show every pane the moment under the cursor, now."""
+        try:
+            moment = self.moment()
+        except TraceError as error:
+            self.hints.say(Message(word(str(error))[0], "error"))
+            return
+        for pane in self.panes.values():
+            pane.show(moment)
+        self.status.show(self.timeline, moment, self.matches)
+
+    def go(self, row: int, step: int = 0) -> None:
+        """Move the cursor and show what is there."""
+        self._quiet()
+        self.cursor.to_row(row, step)
+        self.show()
+
+    def _quiet(self) -> None:
+        self._search = None
+        self._drop_count()
+        self.hints.say(None)
+
+    def action_row(self, rows: int) -> None:
+        self.go(self.cursor.row + rows)
+
+    def action_step(self, direction: int) -> None:
+        self._quiet()
+        moved = self.cursor.forward() if direction > 0 else self.cursor.back()
+        if moved:
+            self.show()
+        else:
+            end = own("the last step of the recording") if direction > 0 else own("the first step")
+            self.hints.say(Message(end, "dim"))
+
+    def action_end(self, direction: int) -> None:
+        count = self._count
+        if count and direction > 0:
+            before = self._count_from
+            self._drop_count()
+            self._look(before)
+            self.go(int(count))
+            return
+        self.go(0 if direction < 0 else self.cursor.rows - 1)
+
+    def action_page(self, pages: float) -> None:
+        pane = self.panes[self.desk.view.focus]
+        lines = int(max(pane.rows, 1) * pages)
+        if pane.id == QUEUE:
+            self.go(self.cursor.row + lines)
+        else:
+            pane.scroll_lines(lines)
+
+    def action_arrow(self, cells: int, lines: int) -> None:
+        pane = self.panes[self.desk.view.focus]
+        if pane.id == QUEUE and lines:
+            self.go(self.cursor.row + lines)
+        else:
+            pane.scroll_lines(lines, cells)
+
+    # --- panes ------------------------------------------------------------------------
+
+    def focus_pane(self, name: str) -> None:
+        """Give a pane the focus, and bring it to the front."""
+        self._look(self.desk.view.focused(name))
+
+    def _look(self, view: View) -> None:
+        self.desk.change(view)
+        self.screen.set_focus(self.panes[view.focus])
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        name = event.widget.id
+        if name in self.panes and name != self.desk.view.focus:
+            self.desk.change(self.desk.view.focused(name))
+
+    def action_pane(self, direction: int) -> None:
+        names = tuple(self.panes)
+        at = names.index(self.desk.view.focus) + direction
+        self.focus_pane(names[at % len(names)])
+
+    def action_zoom(self) -> None:
+        view = self.desk.view
+        self.desk.change(replace(view, zoomed=not view.zoomed))
+
+    def action_digit(self, digit: int) -> None:
+        if not self._count:
+            self._count_from = self.desk.view
+            if 1 <= digit <= len(self.panes):
+                self.focus_pane(tuple(self.panes)[digit - 1])
+        self._count = (self._count + str(digit))[:15]
+        if self._count_timer is not None:
+            self._count_timer.stop()
+        self._count_timer = self.set_timer(COUNT_WAITS, self._drop_count)
+        self.hints.say(Message(word(f"{self._count}  G: to exit {int(self._count)}")[0], "dim"))
+
+    def _drop_count(self) -> None:
+        if self._count:
+            self._count = ""
+            self.hints.say(None)
+        if self._count_timer is not None:
+            self._count_timer.stop()
+            self._count_timer = None
+
+    # --- the filter -------------------------------------------------------------------
+
+    def action_match(self, direction: int) -> None:
+        self._quiet()
+        if self.matches is None:
+            self.hints.say(Message(own("no filter: start with --filter EXPR"), "dim"))
+            return
+        self._search_direction = direction
+        self._search = self.matches.search(self.cursor.row, direction)
+        self._seek()
+
+    def _seek(self) -> None:
+        """Search on for a slice of time."""
+        search, stop = self._search, monotonic() + SLICE * 2
+        looked = 0
+        while search is not None:
+            found = next(search, -1)
+            looked += 1
+            if found is None:
+                if looked % _SCAN == 0 and monotonic() > stop:
+                    self.hints.say(Message(own("searching; Esc stops"), "dim"))
+                    return
+            elif found >= 0:
+                self.go(found)
+                return
+            else:
+                self._search = None
+                forward = self._search_direction > 0
+                text = own("no match after this exit") if forward else own("no match before it")
+                self.hints.say(Message(text, "dim"))
+                return
+
+    def action_stop(self) -> None:
+        self._quiet()
+
+    # --- another kernel ----------------------------------------------------------------
+
+    def _timeline(self, generation: Generation) -> Timeline:
+        found = self._timelines.get(generation.name)
+        if found is None:
+            first = next(iter(self._timelines.values()))
+            found = self._timelines[generation.name] = first.with_generation(generation)
+        return found
+
+    def use_trace(self, trace: Trace) -> None:
+        """Another recording, from its first exit."""
+        self.trace = trace
+        timeline = Timeline(trace)
+        self._timelines = {timeline.generation.name: timeline}
+        self.cursor = Cursor(timeline)
+        self._use_timeline()
+
+    def _use_timeline(self) -> None:
+        for pane in self.panes.values():
+            pane.attach(self.timeline)
+        if self._wanted is not None:
+            self.matches = Matches(self.timeline, self._wanted)
+            if isinstance(queue := self.panes[QUEUE], QueuePane):
+                queue.matches = self.matches
+
+    def use_kernel(self, generation: Generation) -> None:
+        """The same guest under that kernel, at the same place."""
+        self._quiet()
+        self.cursor.under(self._timeline(generation))
+        self._use_timeline()
+        if isinstance(queue := self.panes[QUEUE], QueuePane):
+            queue.redraw()
+        self.show()
+
+    def action_kernel(self, direction: int) -> None:
+        at = GENERATIONS.index(self.timeline.generation) + direction
+        self.use_kernel(GENERATIONS[at % len(GENERATIONS)])
+
+    def action_kernels(self) -> None:
+        dialog = Generations(self.timeline, self.size.width, self.palette, self.ascii_only)
+        _ = self.push_screen(dialog, self._chosen)
+
+    def _chosen(self, name: str | None) -> None:
+        if name is not None:
+            self.use_kernel(BY_NAME[name])
+
+    # --- the rest ---------------------------------------------------------------------
+
+    def action_help(self) -> None:
+        _ = self.push_screen(
+            Dialog(own("help"), help_lines(self.KEYS), self.palette, self.ascii_only)
+        )
+
+    def action_about(self) -> None:
+        lines = about_lines(self.timeline, self.size.width)
+        title = own("about this recording")
+        _ = self.push_screen(Dialog(title, lines, self.palette, self.ascii_only))
+
+    def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
+        """The screen as SVG, without anything remote in it; its title is the program's."""
+        return offline_svg(super().export_screenshot(title=self.TITLE, simplify=simplify))
+
+    def action_export(self) -> None:
+        self._quiet()
+        try:
+            path = write_svg(self.export_screenshot(), Path.cwd())
+        except OSError as error:
+            self.hints.say(Message(word(f"not written: {error.strerror or error}")[0], "error"))
+            return
+        self.hints.say(Message(word(f"wrote {path.name}")[0], "ok"))
+
+    def action_interrupt(self) -> None:
+        self.exit(None, 130)
+
+    def _background(self) -> None:
+        """A slice of the work that can wait: history, counting, searching."""
+        if self._search is not None:
+            self._seek()
+            return
+        stop = monotonic() + SLICE
+        moment = self.panes[QUEUE].moment
+        if moment is not None and moment.gpa_map is None:
+            self._read_on(stop)
+        elif self.matches is not None and not self.matches.complete:
+            self._count_on(self.matches, stop)
+
+    def _read_on(self, stop: float) -> None:
+        """Read the history that the place of the cursor needs; look now and then if it is there."""
+        left = 1
+        while left and monotonic() < stop:
+            left = self.timeline.catch_up(_CATCH_UP)
+        self._waited += 1
+        if not left or self._waited % _LOOK == 0:
+            self.show()
+
+    def _count_on(self, matches: Matches, stop: float) -> None:
+        while not matches.complete and monotonic() < stop:
+            matches.scan(_SCAN)
+        queue = self.panes[QUEUE]
+        if isinstance(queue, QueuePane):
+            queue.redraw_foot()
+        self.status.show(self.timeline, queue.moment, matches)
