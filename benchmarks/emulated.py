@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
@@ -26,10 +25,10 @@ from tdxdbg.backends.emulated.td import Image, TdConfig, open_machine
 from tdxdbg.backends.emulated.vmcb import StartState
 from tdxdbg.engine import GENERATIONS, Engine, Outcome, Reentry, Td, TdExit
 from tdxdbg.module import TdParams
+from tdxdbg.session.recorder import Recorder
 from tdxdbg.session.run import Run
 from tdxdbg.traces.meta import TraceMeta
-from tdxdbg.traces.records import Record, answer, step_record, td_exit
-from tdxdbg.traces.writer import Writer
+from tdxdbg.traces.records import answer, step_record, td_exit
 from tdxdbg.vmm import Vmm
 
 CODE: Final = 0x100000
@@ -104,46 +103,56 @@ class NoEvents:
         raise AssertionError(vector)
 
 
-def with_kvm(exits: int, sink: Callable[[Record], object] | None = None) -> None:
+def with_kvm(exits: int, path: str = "") -> None:
     """Each exit through the engine of the newest generation and the VMM's serial port."""
     subject = machine(SERIAL)
     engine = Engine(Td(), GENERATIONS[-1])
     vmm, events = Vmm(), NoEvents()
+    recorder = Recorder(path, META, engine) if path else None
     step = engine.feed(Reentry(0))
     for row in range(exits):
         exit_ = subject.vp_enter(0, step.regs)
         assert isinstance(exit_, TdExit)
+        if recorder is not None:
+            recorder.td_exit(td_exit(row, exit_, subject.tsc))
         step = engine.feed(exit_)
-        if sink is not None:
-            sink(td_exit(row, exit_, subject.tsc))
-            sink(step_record(row, 0, step, subject.tsc))
+        if recorder is not None:
+            recorder.append(step_record(row, 0, step, subject.tsc))
         while step.outcome is Outcome.EXIT_TO_USERSPACE:
             reentry = Reentry(0, vmm.reply(0, step, subject, events).answer)
             step = engine.feed(reentry)
-            if sink is not None:
-                sink(answer(row, reentry, subject.tsc))
-                sink(step_record(row, 0, step, subject.tsc))
+            if recorder is not None:
+                recorder.append(answer(row, reentry, subject.tsc))
+                recorder.append(step_record(row, 0, step, subject.tsc))
+        if recorder is not None and not row % SLICE:
+            recorder.tick(time.monotonic())
+    if recorder is not None:
+        recorder.close()
+        assert not recorder.failure
 
 
 META: Final = TraceMeta(generation=GENERATIONS[-1].name, origin="emulated")
-
-
-def new_file(folder: str) -> Writer:
-    return Writer(Path(folder) / "trace.tdxt", META, buffered=True)
+#: Exits between two looks up, as in a session.
+SLICE: Final = 64
 
 
 def recorded(exits: int) -> None:
     """The same, recorded to a file: four records an exit."""
-    with TemporaryDirectory() as folder, new_file(folder) as writer:
-        with_kvm(exits, writer.write)
+    with TemporaryDirectory() as folder:
+        with_kvm(exits, f"{folder}/trace.tdxt")
 
 
 def session(exits: int) -> None:
     """The same, as a live session does it."""
-    with TemporaryDirectory() as folder, new_file(folder) as writer:
-        run = Run(machine(SERIAL), Td(), GENERATIONS[-1], Vmm(), writer.write)
+    with TemporaryDirectory() as folder:
+        run = Run(machine(SERIAL), Td(), GENERATIONS[-1], Vmm())
+        recorder = run.sink = Recorder(f"{folder}/trace.tdxt", META, run.engine)
         while run.rows < exits:
-            run.step()
+            for _ in range(2 * SLICE):
+                run.step()
+            recorder.tick(time.monotonic())
+        recorder.close()
+        assert not recorder.failure
 
 
 def instructions(code: bytes, count: int) -> Callable[[], object]:

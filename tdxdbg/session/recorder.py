@@ -1,7 +1,9 @@
 """The recording of a live run, written while it runs.
 
 It is what the screen reads, so it is flushed at every stop, and every few
-milliseconds between. A disk that is full ends the run, not the program.
+milliseconds between. Records are gathered and written in bursts; when a guest
+runs for long, by a process of their own. A disk that is full ends the run, not
+the program.
 """
 
 from __future__ import annotations
@@ -14,6 +16,10 @@ from tdxdbg.engine import Engine
 from tdxdbg.engine.snapshot import dump
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import Kind, Record, Trace, TraceMeta, Writer, open_trace
+from tdxdbg.traces.layout import MAX_PAYLOAD, parts_of
+from tdxdbg.traces.meta import dump_json
+from tdxdbg.traces.records import checkpoint
+from tdxdbg.traces.scribe import Scribe
 
 #: Records between two checkpoints of the engine: what a reader has to walk.
 _CHECKPOINT: Final = 4096
@@ -21,6 +27,9 @@ _CHECKPOINT: Final = 4096
 _SHARE: Final = 4
 #: Seconds between two flushes while the guest runs.
 FLUSH: Final = 0.04
+#: Records that are gathered, and after how many a run is a long one.
+_BURST: Final = 512
+_LONG: Final = 16_384
 #: Kinds of record that end an engine step.
 _ENDS: Final = (Kind.USERSPACE_EXIT, Kind.TD_ENTRY)
 
@@ -30,61 +39,100 @@ class Recorder:
 
     def __init__(self, path: str, meta: TraceMeta, engine: Engine) -> None:
         """Raises TraceError when the file exists or cannot be written."""
-        self._writer = Writer(path, meta, buffered=True)
+        self.path = path
+        self.failure = ""
+        self._out: Writer | Scribe = Writer(path, meta, buffered=True)
         self._engine = engine
+        self._gathered: list[Record] = []
+        #: The sink of every record but those of TD exits.
+        self.append = self._gathered.append
+        self._records = 0
         self._next_checkpoint = _CHECKPOINT
         self._flushed = 0.0
-        self.failure = ""
+        self._scribe: Scribe | None = None
+        self._alone = len(os.sched_getaffinity(0)) < 2
 
-    @property
-    def path(self) -> str:
-        return self._writer.path
-
-    def __call__(self, record: Record) -> None:
-        """Append a record; a failure is noted, since the run is in the middle of a step."""
-        if self.failure:
-            return
-        writer = self._writer
-        try:
-            # The engine has not seen this exit: its state is the one before it.
-            if record.kind is Kind.TD_EXIT and writer.n_records >= self._next_checkpoint:
-                self._checkpoint(record.time)
-            writer.write(record)
-        except (TraceError, ValueError) as problem:
-            self.failure = str(problem)
+    def td_exit(self, record: Record) -> None:
+        """The sink of a TD exit, before the engine sees it: its state is the one before it."""
+        if self._records + len(self._gathered) >= self._next_checkpoint:
+            self._checkpoint(record.time)
+        self.append(record)
 
     def _checkpoint(self, time: int | None) -> None:
-        before = self._writer.n_records
-        try:
-            self._writer.checkpoint(dump(self._engine.checkpoint()), time)
-        except ValueError:
+        made = self._records + len(self._gathered)
+        state = dump(self._engine.checkpoint())
+        size = len(dump_json(state))
+        if size > MAX_PAYLOAD:
             # Larger than a record can be; readers walk from an older one.
-            self._next_checkpoint = before + _SHARE * _CHECKPOINT
+            self._next_checkpoint = made + _SHARE * _CHECKPOINT
             return
-        after = self._writer.n_records
-        self._next_checkpoint = after + max(_CHECKPOINT, _SHARE * (after - before))
+        self.append(checkpoint(state, time))
+        parts = parts_of(Kind.CHECKPOINT, size)
+        self._next_checkpoint = made + max(_CHECKPOINT, _SHARE * (1 + parts))
+
+    # --- to the file ------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Flush when the last one is a while ago; `now` in seconds of any clock."""
+        """Write what was gathered, if there is much of it or the last time is a while ago.
+
+        `now` in seconds of any clock. A failure is noted, for the run to end.
+        """
         if now - self._flushed >= FLUSH:
             self._flushed = now
-            self.flush()
+            self._write()
+            if isinstance(self._out, Writer):
+                self.flush()
+                self._hand_over()
+        elif len(self._gathered) >= _BURST:
+            self._write()
 
     def flush(self) -> None:
         """Give everything to the kernel, for readers."""
-        if self.failure:
-            return
+        self._write()
+        if not self.failure:
+            self._try(self._out.flush)
+
+    def _write(self) -> None:
+        gathered = self._gathered
+        if gathered:
+            self._records += len(gathered)
+            if not self.failure:
+                self._try(self._out.write_all, gathered)
+            gathered.clear()
+
+    def _try(self, work: Callable[..., object], *arguments: object) -> None:
         try:
-            self._writer.flush()
-        except TraceError as problem:
-            self.failure = str(problem)
+            work(*arguments)
+        except (TraceError, ValueError) as problem:
+            self.failure = self.failure or str(problem)
+
+    def _hand_over(self) -> None:
+        """Let another process write, once it has started and if the run is worth it."""
+        writer, scribe = self._out, self._scribe
+        if scribe is not None and isinstance(writer, Writer):
+            if scribe.is_ready and not self.failure:
+                self._out = scribe
+                self._try(scribe.take_over, writer)
+        elif not self._alone and self._records >= _LONG:
+            try:
+                self._scribe = Scribe()
+            except OSError:
+                self._alone = True
 
     def close(self) -> None:
         """Flush and close; may be called twice."""
-        try:
-            self._writer.close()
-        except TraceError as problem:
-            self.failure = self.failure or str(problem)
+        self._write()
+        self._try(self._out.close)
+        if self._scribe is not None:
+            self._try(self._scribe.close)
+
+    def leave(self) -> None:
+        """In a forked child: the recording is the parent's."""
+        self._gathered.clear()
+        if self._scribe is not None:
+            self._scribe.leave()
+
+    # --- another recording's beginning ------------------------------------------------
 
     def copy_prefix(self, source: str, steps: int, busy: Callable[[], object]) -> None:
         """Begin with another recording, up to the end of this many engine steps.
@@ -93,21 +141,24 @@ class Recorder:
         """
         with open_trace(source) as trace:
             done = self._copy(trace, steps, busy)
+        self.flush()
+        if self.failure:
+            raise TraceError(self.failure)
         if done != steps:
             raise TraceError(f"{source}: holds {done} of {steps} steps; it was not fully written")
-        self._next_checkpoint = self._writer.n_records + _CHECKPOINT
-        self._writer.flush()
+        self._next_checkpoint = self._records + _CHECKPOINT
 
     def _copy(self, trace: Trace, steps: int, busy: Callable[[], object]) -> int:
         done = 0
         if not steps:
             return 0
         for index, record in trace.records():
-            self._writer.write(record)
+            self.append(record)
             if index % 1024 == 0:
+                self._write()
                 busy()
             done += record.kind in _ENDS
-            if done == steps:
+            if done == steps or self.failure:
                 break
         return done
 

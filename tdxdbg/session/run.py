@@ -15,10 +15,9 @@ intervention is noted with its position, so that re-execution from a checkpoint
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from tdxdbg.abi.regs import Regs
 from tdxdbg.backends import Pause
@@ -48,6 +47,18 @@ class Position(NamedTuple):
 
     steps: int
     instructions: int
+
+
+class Sink(Protocol):
+    """Where the records of a run's journal go, in their order."""
+
+    def td_exit(self, record: Record) -> object:
+        """A TD exit, which the engine has not seen yet."""
+        ...
+
+    def append(self, record: Record) -> object:
+        """Any other record."""
+        ...
 
 
 class Where(Enum):
@@ -138,10 +149,11 @@ class Run:
         td: Td,
         generation: Generation,
         vmm: Vmm,
-        sink: Callable[[Record], object] | None = None,
+        sink: Sink | None = None,
     ) -> None:
         """`machine` has not run; `td` is what its vCPUs belong to, policies applied."""
         self.machine = machine
+        self._clock = machine.platform.clock
         self.engine = Engine(replace(td, implicit_conversions=False), generation)
         self.vmm = vmm
         self.sink = sink
@@ -217,7 +229,7 @@ class Run:
         self.exit_of[exit_.vcpu] = exit_
         self.rows += 1
         if self.sink is not None:
-            self.sink(td_exit(row, exit_, self.time))
+            self.sink.td_exit(td_exit(row, exit_, self._clock.tsc))
         return self._done(exit_.vcpu, self.engine.feed(exit_))
 
     def _paused(self, pause: Pause) -> Stop:
@@ -242,7 +254,7 @@ class Run:
         step = self.engine.feed(reentry)
         self.held = None
         if self.sink is not None:
-            self.sink(answer(row, reentry, self.time))
+            self.sink.append(answer(row, reentry, self._clock.tsc))
         return self._done(vcpu, step)
 
     def _convert(self, row: int, vcpu: int, conversion: SetMemoryAttributes) -> None:
@@ -252,13 +264,13 @@ class Run:
             gpa, size, private = conversion
             self.machine.set_memory_attributes(gpa, size, private=private)
             if self.sink is not None:
-                self.sink(memory_attributes(row, vcpu, conversion, self.time))
+                self.sink.append(memory_attributes(row, vcpu, conversion, self._clock.tsc))
 
     def _done(self, vcpu: int, step: Step) -> Stop:
         """A step is done: enter the TD again, or ask the VMM."""
         row = self._row_of[vcpu]
         if self.sink is not None:
-            self.sink(step_record(row, vcpu, step, self.time))
+            self.sink.append(step_record(row, vcpu, step, self._clock.tsc))
         self.last = vcpu, step
         if step.outcome is Outcome.REENTER_TD:
             self.where = Where.IN_TD

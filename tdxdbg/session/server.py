@@ -258,6 +258,8 @@ class Worker:
         self.channel = channel
         self._worlds = Worlds(channel)
         watch(channel)
+        if self.recorder is not None:
+            self.recorder.leave()
         self.recorder = None
         if self.kind != "past":
             self.kind, self.end = "past", self.world.run.position

@@ -16,8 +16,7 @@ from tdxdbg.engine import Outcome
 from tdxdbg.errors import SessionError
 from tdxdbg.filters import Filter, compile_filter
 from tdxdbg.session.history import History
-from tdxdbg.session.run import OvershotError, Position, Run, Stop, Where, Why
-from tdxdbg.traces.records import Record
+from tdxdbg.session.run import OvershotError, Position, Run, Sink, Stop, Where, Why
 
 #: Guest instructions and steps between two looks up: a few milliseconds.
 _SLICE: Final = 400_000
@@ -39,7 +38,7 @@ class World:
     def __init__(
         self,
         run: Run,
-        sink: Callable[[Record], object] | None = None,
+        sink: Sink | None = None,
         poll: Callable[[], bool] | None = None,
     ) -> None:
         """`run` stands at its start."""

@@ -99,9 +99,8 @@ MEMORY_ATTRIBUTES_FIELDS: Final = (
 
 HEADER: Final = _struct(HEADER_FIELDS)
 HEAD: Final = _struct(HEAD_FIELDS)
-#: A head before its crc32, and after it.
+#: A head before its crc32.
 HEAD_START: Final = _struct(HEAD_FIELDS[:3])
-HEAD_REST: Final = _struct(HEAD_FIELDS[4:])
 TD_EXIT: Final = _struct(TD_EXIT_FIELDS)
 STEP: Final = _struct(STEP_FIELDS)
 ANSWER: Final = _struct(ANSWER_FIELDS)

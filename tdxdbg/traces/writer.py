@@ -8,11 +8,12 @@ then a crash loses what was not flushed.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from struct import unpack_from
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces.header import pack_header
@@ -22,6 +23,15 @@ from tdxdbg.traces.pack import Packer
 from tdxdbg.traces.records import Record, checkpoint
 
 _BUFFER: Final = 1 << 16
+
+
+class Place(NamedTuple):
+    """How far a file has come: records and rows, the newest checkpoint (1 + its index), bytes."""
+
+    records: int
+    rows: int
+    checkpoint: int
+    size: int
 
 
 class Writer:
@@ -57,6 +67,27 @@ class Writer:
             os.unlink(self.path)
             raise
 
+    @classmethod
+    def take_over(cls, path: str, fd: int, place: Place) -> Self:
+        """Goes on with an open file (O_APPEND) where another writer gave it over."""
+        self = cls.__new__(cls)
+        self.path = path
+        self._packer = Packer.at(place.records, place.rows, place.checkpoint)
+        self._limit = _BUFFER
+        self._pending = bytearray()
+        self._failure = ""
+        self._safe = place.size
+        self._fd = fd
+        return self
+
+    def hand_over(self) -> tuple[int, Place]:
+        """Flushes; the caller owns the file descriptor, and this writer is closed."""
+        self._check()
+        self.flush()
+        fd, self._fd = self._fd, -1
+        packer = self._packer
+        return fd, Place(packer.records, packer.rows, packer.checkpoint, self._safe)
+
     @property
     def n_records(self) -> int:
         """256-byte records so far, continuations included."""
@@ -69,13 +100,27 @@ class Writer:
 
     def write(self, record: Record) -> int:
         """Appends a record and returns its index; ValueError when a value does not fit."""
-        if self._fd < 0 or self._failure:
-            raise TraceError(self._failure or f"{self.path}: the trace is closed")
+        self._check()
         index = self._packer.records
         self._pending += self._packer.pack(record)
         if len(self._pending) > self._limit:
             self.flush()
         return index
+
+    def write_all(self, records: Iterable[Record]) -> None:
+        """Appends many; those before one that does not fit (ValueError) are appended."""
+        self._check()
+        pieces: list[bytes] = []
+        try:
+            self._packer.pack_all(records, pieces)
+        finally:
+            self._pending += b"".join(pieces)
+        if len(self._pending) > self._limit:
+            self.flush()
+
+    def _check(self) -> None:
+        if self._fd < 0 or self._failure:
+            raise TraceError(self._failure or f"{self.path}: the trace is closed")
 
     def checkpoint(self, state: Json, time: int | None = None) -> int:
         """Appends the state after all records so far, as JSON; `time` in ns."""

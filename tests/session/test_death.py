@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tdxdbg.analysis.shadow import check
 from tdxdbg.errors import BackendError, SessionError, TraceError
 from tdxdbg.session import LiveConfig, Session, SessionDied
 from tdxdbg.session.channel import Channel, encoded
@@ -267,6 +268,84 @@ def test_no_room_for_another_future(tmp_path: Path) -> None:
         assert not fork.exists()
         assert past.refresh().world == "past"
         assert past.reverse_step().state.steps == 2998
+
+
+# --- the process that writes a long recording --------------------------------------------
+
+
+def writing_process(session: Session) -> tuple[int, int]:
+    """Let the guest run until its recording is written by a process of its own.
+
+    That process, and the number of the request.
+    """
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("with one processor the worker writes the recording itself")
+    worker = leader_of(session)
+    request = session.send("cont")
+    until(lambda: len(group(worker)) == 2, "a process that writes")
+    writer = next(pid for pid in group(worker) if pid != worker)
+    until(lambda: ".tdxt" in " ".join(open_files(writer)), "it has the file")
+    return writer, request
+
+
+def open_files(pid: int) -> list[str]:
+    with suppress(OSError):
+        names = os.listdir(f"/proc/{pid}/fd")
+        return [os.readlink(f"/proc/{pid}/fd/{name}") for name in names]
+    return []
+
+
+def grows(path: Path) -> None:
+    size = path.stat().st_size
+    until(lambda: path.stat().st_size > size + (1 << 20), "the recording grows")
+
+
+def test_a_full_disk_under_the_writing_process(tmp_path: Path) -> None:
+    path = tmp_path / "full.tdxt"
+    with Session.open(WRITES, memory=4, record=path) as session:
+        writer, request = writing_process(session)
+        grows(path)
+        room = path.stat().st_size + 3_000_000
+        resource.prlimit(writer, resource.RLIMIT_FSIZE, (room, room))
+        wait_for(session, request)
+        state = session.state
+        assert (state.where, state.why) == ("ended", RECORDING_FAILED)
+        assert "safe in the file" in state.detail
+    complete(path)
+
+
+def test_the_writing_process_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "killed.tdxt"
+    with Session.open(WRITES, memory=4, record=path) as session:
+        writer, request = writing_process(session)
+        grows(path)
+        os.kill(writer, signal.SIGKILL)
+        wait_for(session, request)
+        state = session.state
+        assert (state.where, state.why) == ("ended", RECORDING_FAILED)
+        assert "the process that writes it is gone" in state.detail
+        # What had been written can be looked at, and the past as well.
+        assert session.moment(100).row == 100
+    complete(path)
+
+
+def test_the_worker_of_a_long_run_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "killed.tdxt"
+    with Session.open(WRITES, memory=4, record=path) as session:
+        writer, _ = writing_process(session)
+        grows(path)
+        os.kill(leader_of(session), signal.SIGKILL)
+        until(lambda: not is_running(writer), "the writing process ends by itself")
+    complete(path)
+
+
+def complete(path: Path) -> None:
+    """The recording opens, to its last record, and the engine agrees with it."""
+    with open_trace(path) as trace:
+        assert len(trace) > 4000
+        assert trace.problems == []
+        run = check(trace, None)
+        assert [str(each) for each in run] == []
 
 
 # --- it does not start ----------------------------------------------------------------

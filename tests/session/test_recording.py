@@ -10,12 +10,21 @@ from tdxdbg.analysis.shadow import check
 from tdxdbg.engine import BY_NAME
 from tdxdbg.guests import guests
 from tdxdbg.session import Session
+from tdxdbg.session.recorder import Recorder
 from tdxdbg.traces import Kind, Record, Trace, TraceMeta, open_trace
 from tests.session.support import ENDLESS, WRITES, until
 from tests.session.worlds import RAM, world
 
 #: Enough for every guest's end, but for the one that never ends by itself.
 STEPS = 3000
+
+
+class Seen:
+    """A sink that keeps everything."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.append = self.td_exit = self.records.append
 
 
 def records(path: str | Path) -> list[Record]:
@@ -39,13 +48,13 @@ def test_a_recording_holds_what_happened_and_the_engine_agrees(name: str, tmp_pa
         assert trace.meta.generation == "7.2"
         run = check(trace, None)
         assert [str(each) for each in run] == []
-    seen: list[Record] = []
+    seen = Seen()
     subject = world(name)
-    subject.run.sink = seen.append
+    subject.run.sink = seen
     subject.cont(steps=STEPS)
     assert subject.run.steps == steps
     # As a file holds them: what the engine noted besides is made again by a reader.
-    with Trace.from_records(TraceMeta(), seen) as trace:
+    with Trace.from_records(TraceMeta(), seen.records) as trace:
         assert records(path) == plain(trace)
 
 
@@ -66,6 +75,28 @@ def test_two_runs_make_the_same_file(tmp_path: Path) -> None:
             session.step(30)
             session.cont()
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_long_recording_is_the_same_whoever_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hand-over to another process happens at another place in each run."""
+    for number, name in enumerate(("one", "two", "alone")):
+        run = world(WRITES).run
+        path = str(tmp_path / name)
+        if name == "alone":
+            monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+        recorder = Recorder(path, TraceMeta(), run.engine)
+        run.sink = recorder
+        for at in range(20_000):
+            run.step()
+            if not at % 128:
+                recorder.tick(at * (number + 1))
+        recorder.close()
+        assert recorder.failure == ""
+    first = (tmp_path / "one").read_bytes()
+    assert first == (tmp_path / "two").read_bytes()
+    assert first == (tmp_path / "alone").read_bytes()
 
 
 def test_interventions_are_in_it(tmp_path: Path) -> None:

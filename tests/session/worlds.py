@@ -15,10 +15,13 @@ from tdxdbg.vmm import Board, Vmm
 RAM = 12 << 20
 
 
-def world(name: str, kernel: str = "7.2", policies: tuple[str, ...] = ()) -> World:
-    """A sample guest at its start."""
-    guest = find(name)
-    loaded = build(guest.image, GuestOptions(ram_bytes=RAM, vcpus=guest.vcpus))
+def world(guest: str | bytes, kernel: str = "7.2", policies: tuple[str, ...] = ()) -> World:
+    """A sample guest, or a flat image, at its start."""
+    if isinstance(guest, bytes):
+        loaded = build(guest, GuestOptions(ram_bytes=RAM))
+    else:
+        found = find(guest)
+        loaded = build(found.image, GuestOptions(ram_bytes=RAM, vcpus=found.vcpus))
     ram = tuple((slot.gpa, slot.size) for slot in loaded.config.ram)
     vmm = Vmm(policies, Board(ram=ram))
     machine = open_backend("emulated", loaded.config)
