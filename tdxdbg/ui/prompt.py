@@ -42,12 +42,16 @@ _OFFERED: Final = 6
 
 
 class Verdict(NamedTuple):
-    """What a text means, or what is wrong with it; `words` could stand from `start` on."""
+    """What a text means, or what is wrong with it; `words` could stand from `start` on.
+
+    `unfinished`: nothing is wrong with it, something is missing.
+    """
 
     good: bool
     says: str
     start: int = 0
     words: tuple[str, ...] = ()
+    unfinished: bool = False
 
 
 class PromptPane(Pane):
@@ -141,7 +145,8 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
         verdict = self._judge(edit.text, edit.cursor)
         says = wrap(word(verdict.says)[0], self._room)[:2]
         lines = [line((_ASK, "focus"), *edit_spans(edit, self._room - 2))]
-        lines += [line((piece, "ok" if verdict.good else "error")) for piece in says]
+        role = "dim" if verdict.unfinished else "ok" if verdict.good else "error"
+        lines += [line((piece, role)) for piece in says]
         lines += [BLANK] * (3 - len(lines))
         lines.append(line(*crop(joined(self._offered(verdict.words), _BETWEEN), 0, self._room)))
         self._pane.set_lines([*lines, BLANK, *self._explained()], _FOOT)
