@@ -10,13 +10,13 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from tdxdbg.ui.commands.feature import Commands
 from tdxdbg.ui.core import Core
 from tdxdbg.ui.keys import KEYS
+from tdxdbg.ui.remembers import Remembers
 from tdxdbg.ui.screen import bindings
 
 
-class ReplayApp(Commands, Core, inherit_bindings=False):
+class ReplayApp(Remembers, Core, inherit_bindings=False):
     """The screen of a recording."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)

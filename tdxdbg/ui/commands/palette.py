@@ -21,8 +21,9 @@ _WIDEST: Final = 100
 _ASK: Final = own("> ")
 _NONE: Final = own("No command has these words. Backspace takes some away.")
 _FOOT: Final = ((own("Enter runs it  Esc closes"), "dim"),)
-#: Lines above the list.
+#: Lines above the list, and lines of it.
 _HEAD: Final = 2
+_SEEN: Final = 20
 
 
 def find(commands: Sequence[Command], typed: str) -> list[Command]:
@@ -108,23 +109,25 @@ class CommandPalette(ModalScreen[str | None], inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         self._pane.styles.width = min(_WIDEST, self.app.size.width)
-        self._pane.styles.height = min(len(self._commands) + _HEAD + 2, self.app.size.height)
+        self._pane.styles.height = self._rows + _HEAD + 2
         self._draw()
         yield self._pane
 
     def on_resize(self) -> None:
         self._draw()
 
+    @property
+    def _rows(self) -> int:
+        """Commands that are seen at once."""
+        return max(min(len(self._commands), _SEEN, self.app.size.height - _HEAD - 2), 1)
+
     # --- what is seen ---------------------------------------------------------------------
 
     def _draw(self) -> None:
-        height, width = self.app.size.height, self.app.size.width
-        rows = max(min(len(self._commands), height - _HEAD - 2), 1)
-        self._top = min(max(self._top, self._at - rows + 1), self._at)
-        edit = self._pane.edit
-        room = max(min(_WIDEST, width) - 4, 8)
-        lines = [line((_ASK, "focus"), *edit_spans(edit, room)), BLANK]
-        seen = self._found[self._top : self._top + rows]
+        self._top = min(max(self._top, self._at - self._rows + 1), self._at)
+        room = max(min(_WIDEST, self.app.size.width) - 4, 8)
+        lines = [line((_ASK, "focus"), *edit_spans(self._pane.edit, room)), BLANK]
+        seen = self._found[self._top : self._top + self._rows]
         lines += [self._line(row, self._top + at == self._at) for at, row in enumerate(seen)]
         if not self._found:
             lines.append(line((_NONE, "dim")))
