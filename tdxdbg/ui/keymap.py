@@ -91,7 +91,7 @@ def _clash(table: tuple[Key, ...], granted: KeyMap) -> tuple[str, str, str] | No
     """The last wish that takes a key which something else has: id, key, and what has it."""
     has: dict[str, str] = {}
     order = [key.id for key in table if key.id not in granted] + list(granted)
-    keys = {key.id: tuple(key.keys.split(",")) for key in table}
+    keys = {key.id: tuple(filter(None, key.keys.split(","))) for key in table}
     for id in order:
         for key in granted.get(id, keys[id]):
             other = has.setdefault(key, id)

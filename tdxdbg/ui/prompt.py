@@ -124,7 +124,7 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
         self._pane.edit.past = history.lines if history is not None else ()
         self._pane.tabs = (self._pane.tabs[0]._replace(title=title),)
         self._pane.dress(palette, ascii_only)
-        self._pane.take = self._key
+        self._pane.take = self.take
         self._room = _WIDEST
 
     def compose(self) -> ComposeResult:
@@ -159,7 +159,8 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
         return [[word(item, "badge" if number == here else "name")]
                 for number, item in enumerate(words[:_OFFERED])]  # fmt: skip
 
-    def _key(self, event: events.Key) -> bool:
+    def take(self, event: events.Key) -> bool:
+        """A key for the line that is typed; False when it is none."""
         used = not event.key or self._pane.edit.key(event.key, event.character)
         if used:
             self._cycle = None

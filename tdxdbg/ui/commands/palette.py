@@ -103,7 +103,7 @@ class CommandPalette(ModalScreen[str | None], inherit_bindings=False):
         self._at = self._top = 0
         self._pane = PalettePane("palette")
         self._pane.dress(palette, ascii_only)
-        self._pane.take = self._key
+        self._pane.take = self.take
         self._pane.choose_line = self._clicked
         self._pane.turned = self.action_move
 
@@ -147,7 +147,8 @@ class CommandPalette(ModalScreen[str | None], inherit_bindings=False):
 
     # --- keys and the mouse ---------------------------------------------------------------
 
-    def _key(self, event: events.Key) -> bool:
+    def take(self, event: events.Key) -> bool:
+        """A key for the line that is typed; False when it is none."""
         used = not event.key or self._pane.edit.key(event.key, event.character)
         if used:
             self._found = find(self._commands, self._pane.edit.text)
