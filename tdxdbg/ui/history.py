@@ -9,6 +9,8 @@ from typing import Final
 KEPT: Final = 100
 #: Characters of a line; a longer one is not kept.
 LONGEST: Final = 400
+_MOST_NAMES: Final = 32
+_LONGEST_NAME: Final = 32
 
 
 class History:
@@ -29,6 +31,10 @@ class History:
         if len(self._lines) > KEPT:
             del self._lines[next(iter(self._lines))]
 
+    def clear(self) -> None:
+        """As if nothing had been typed."""
+        self._lines.clear()
+
     @property
     def lines(self) -> tuple[str, ...]:
         """The oldest first."""
@@ -42,7 +48,7 @@ class Histories:
         self._named: dict[str, History] = {}
 
     def of(self, name: str) -> History:
-        """The history of this name."""
+        """The history of this name, the same object each time."""
         return self._named.setdefault(name, History())
 
     def to_json(self) -> dict[str, list[str]]:
@@ -51,12 +57,15 @@ class Histories:
 
     def read_json(self, data: object) -> None:
         """Replace them by what `to_json` wrote; what does not look like it is left out."""
-        self._named.clear()
+        for history in self._named.values():
+            history.clear()
         for name, lines in data.items() if isinstance(data, dict) else ():
-            if isinstance(lines, list) and len(self._named) < _MOST_NAMES:
-                history = History(line for line in lines[-KEPT:] if isinstance(line, str))
-                self._named[str(name)[:_LONGEST_NAME]] = history
+            if isinstance(lines, list) and len(name) <= _LONGEST_NAME:
+                self._read(name, lines)
 
-
-_MOST_NAMES: Final = 32
-_LONGEST_NAME: Final = 32
+    def _read(self, name: str, lines: list[object]) -> None:
+        if name in self._named or len(self._named) < _MOST_NAMES:
+            history = self.of(name)
+            for line in lines[-KEPT:]:
+                if isinstance(line, str):
+                    history.add(line)

@@ -121,7 +121,7 @@ def _keys(table: dict[str, Any], problems: list[str]) -> Iterator[tuple[str, tup
 
 def _layout(table: dict[str, Any], problems: list[str]) -> str:
     problems += [
-        unknown("key", name, ("default",), "layout.") for name in table if name != "default"
+        unknown("setting", name, ("default",), "layout.") for name in table if name != "default"
     ]
     default = table.get("default", "")
     if isinstance(default, str) and len(default) <= _LONGEST_NAME:

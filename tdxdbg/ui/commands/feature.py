@@ -165,6 +165,8 @@ class Commands(Core, inherit_bindings=False):
         place = _place(text)
         if place is None:
             return Verdict(False, "an exit's number, as 415, or with a step of it, as 415.2")
+        if last < 0:
+            return Verdict(False, "this recording has no exits")
         if place[0] > last:
             return Verdict(False, f"there is no exit {place[0]}; the last is {last}")
         step = f", step {place[1]}" if place[1] else ""

@@ -36,6 +36,8 @@ _TWO: Final = 112
 _WIDEST_COLUMN: Final = 92
 _GAP: Final = own("  ")
 _KEYS_WIDTH: Final = 14
+#: From this width of a column on keys and what they do stand side by side.
+_BESIDE: Final = 48
 _FIND: Final = own("/ ")
 _NOTHING: Final = own("Nothing here has these words. Backspace takes some away, Esc all.")
 _FOOT: Final = ((own("j k scroll  / finds  Esc closes"), "dim"),)
@@ -87,7 +89,7 @@ def help_lines(rows: Sequence[Row], width: int) -> list[Line]:
 
 
 def _group(title: str, rows: Sequence[Row], room: int) -> list[Line]:
-    lines = [line(word(title, "title"))]
+    lines = [line((cut(word(title)[0], room), "title"))]
     for row in rows:
         if row.group == title:
             lines += _row(row, room)
@@ -95,13 +97,15 @@ def _group(title: str, rows: Sequence[Row], room: int) -> list[Line]:
 
 
 def _row(row: Row, room: int) -> list[Line]:
-    indent = 2 + _KEYS_WIDTH
-    first, *rest = wrap(word(row.says)[0], room - indent, max(len(row.shown) + 1 - _KEYS_WIDTH, 0))
-    shown = pad(cut(row.shown, room - 2), _KEYS_WIDTH)
-    if len(shown) >= _KEYS_WIDTH and not shown.endswith(" "):
-        shown = pad(shown, len(shown) + 1)
-    head = line((blanks(2), "dim"), (shown, row.role), (first, "text"))
-    return [head, *(line((blanks(indent), "dim"), (piece, "text")) for piece in rest)]
+    if room < _BESIDE:
+        # What it does stands below what is pressed.
+        below = wrap(word(row.says)[0], room - 4)
+        head = line((blanks(2), "dim"), (cut(row.shown, room - 2), row.role))
+        return [head, *(line((blanks(4), "dim"), (piece, "text")) for piece in below)]
+    indent = 2 + max(_KEYS_WIDTH, len(row.shown) + 1)
+    first, *rest = wrap(word(row.says)[0], room - 2 - _KEYS_WIDTH, indent - 2 - _KEYS_WIDTH)
+    head = line((blanks(2), "dim"), (pad(row.shown, indent - 2), row.role), (first, "text"))
+    return [head, *(line((blanks(2 + _KEYS_WIDTH), "dim"), (piece, "text")) for piece in rest)]
 
 
 def _stacked(groups: Sequence[list[Line]]) -> list[Line]:
