@@ -41,8 +41,9 @@ _BESIDE: Final = 48
 _FIND: Final = own("/ ")
 _NOTHING: Final = own("Nothing here has these words. Backspace takes some away, Esc all.")
 _FOOT: Final = ((own("j k scroll  / finds  Esc closes"), "dim"),)
+_FOUND: Final = ((own("j k scroll  / finds  Esc shows all"), "dim"),)
 _FINDING: Final = ((own("Enter keeps these lines  Esc drops the words"), "dim"),)
-_COMMANDS: Final = "commands that take something"
+_COMMANDS: Final = "commands"
 _MARKS: Final = "marks"
 
 
@@ -191,7 +192,8 @@ class Help(ModalScreen[None], inherit_bindings=False):
             role = "value" if self._typing else "dim"
             spans = edit_spans(self._pane.edit, max(room - 2, 8), role)
             lines = [line((_FIND, "focus"), *spans), BLANK, *lines]
-        self._pane.set_lines(lines, _FINDING if self._typing else _FOOT)
+        foot = _FINDING if self._typing else _FOUND if words else _FOOT
+        self._pane.set_lines(lines, foot)
 
     # --- keys -----------------------------------------------------------------------------
 
