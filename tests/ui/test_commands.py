@@ -16,7 +16,7 @@ from tdxdbg.ui.commands.language import CommandSet, offered
 from tdxdbg.ui.commands.palette import CommandPalette, find
 from tdxdbg.ui.commands.table import COMMANDS, Command
 from tdxdbg.ui.keys import KEYS, LIVE_KEYS, Key
-from tdxdbg.ui.layout import CONSOLE, DECODE, QUEUE
+from tdxdbg.ui.layout import CONSOLE, DECODE, QUEUE, REGISTERS
 from tdxdbg.ui.lines import width_of
 from tdxdbg.ui.live.app import LiveApp
 from tdxdbg.ui.prompt import Prompt, Verdict
@@ -253,6 +253,7 @@ async def type_line(pilot: Pilot[int], text: str) -> None:
         ("next-kernel", 1, 0, "7.3", QUEUE),
         ("pane decode", 1, 0, "7.2", DECODE),
         ("pane 2", 1, 0, "7.2", DECODE),
+        ("pane regs", 1, 0, "7.2", REGISTERS),
         ("next-pane", 1, 0, "7.2", DECODE),
     ],
 )

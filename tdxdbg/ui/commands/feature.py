@@ -177,16 +177,17 @@ class Commands(Core, inherit_bindings=False):
         self.go(row, step)
 
     def _pane_names(self) -> dict[str, str]:
-        """Panes by what they are called: the words of the title, and the place in the order."""
-        names = {id.replace("_", "-"): id for id in self.panes}
+        """Panes by what they are called, as in their titles, and their place in the order."""
+        names = {pane.SHORT.partition(" ")[2].lower(): id for id, pane in self.panes.items()}
+        names |= {id.replace("_", "-"): id for id in self.panes}
         return {**names, **{str(at): id for at, id in enumerate(self.panes, 1)}}
 
     def judge_pane(self, text: str, cursor: int) -> Verdict:
         names = self._pane_names()
         words = tuple(name for name in names if name.startswith(text[:cursor]) and len(name) > 1)
         if text.strip() in names:
-            return Verdict(True, f"focuses {names[text.strip()]}", 0, words)
-        return Verdict(False, f"a pane: {', '.join(name for name in names)}", 0, words)
+            return Verdict(True, f"focuses the pane {text.strip()}", 0, words)
+        return Verdict(False, f"a pane: {', '.join(names)}", 0, words)
 
     def command_pane(self, text: str) -> None:
         self.focus_pane(self._pane_names()[text])
