@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from itertools import count
 
+import pytest
 from hypothesis import settings
 
 # The pictures of the screen are in colour, whatever the terminal of this run wants.
@@ -15,6 +17,16 @@ settings.register_profile(
     "tdxdbg", derandomize=True, deadline=None, max_examples=100, database=None
 )
 settings.load_profile("tdxdbg")
+
+_HOMES = count()
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Each test has settings and a memory of its own, and none of those of the one who runs it."""
+    home = tmp_path_factory.getbasetemp() / f"home{next(_HOMES)}"
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(home / name))
 
 
 def pytest_make_parametrize_id(config: object, val: object) -> str | None:

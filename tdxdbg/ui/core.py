@@ -26,7 +26,7 @@ from tdxdbg.filters import Filter
 from tdxdbg.timeline import Moment, Timeline
 from tdxdbg.traces import Trace
 from tdxdbg.ui.cursor import Cursor
-from tdxdbg.ui.dialogs import Dialog, Generations, about_lines, help_lines
+from tdxdbg.ui.dialogs import Dialog, Generations, about_lines
 from tdxdbg.ui.export import offline_svg, write_svg
 from tdxdbg.ui.keys import KEYS, Key
 from tdxdbg.ui.layout import HINTS, QUEUE, REPLAY, STATUS, Plan, View
@@ -360,11 +360,6 @@ class Core(App[int], inherit_bindings=False):
             self.use_kernel(BY_NAME[name])
 
     # --- the rest ---------------------------------------------------------------------
-
-    def action_help(self) -> None:
-        _ = self.push_screen(
-            Dialog(own("help"), help_lines(self.KEYS), self.palette, self.ascii_only)
-        )
 
     def action_about(self) -> None:
         lines = about_lines(self.timeline, self.size.width)

@@ -1,4 +1,4 @@
-"""What is shown over the panes: help, the generations, what the recording says of itself."""
+"""What is shown over the panes: the generations, what the recording says of itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from textual.screen import ModalScreen
 from tdxdbg.decode.text import Safe
 from tdxdbg.engine import GENERATIONS
 from tdxdbg.timeline import Timeline
-from tdxdbg.ui.keys import KEYS, Key
 from tdxdbg.ui.lines import BLANK, Line, cut, line, own, pad, width_of, word, wrap
 from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.widgets.pane import Pane
@@ -20,7 +19,8 @@ from tdxdbg.ui.widgets.pane import Pane
 _WIDEST: Final = 76
 _HERE: Final = own("▶ ")
 _NOT_HERE: Final = own("  ")
-_GLYPHS: Final = (
+#: The marks, each with what it means: help shows them.
+GLYPHS: Final = (
     (own("✓ ok"), "ok", "the guest got SUCCESS"),
     (own("· kernel"), "dim", "done in the kernel, userspace saw nothing"),
     (own("↻ RETRY"), "retry", "the guest is told to call again"),
@@ -129,24 +129,6 @@ class Generations(Dialog):
 
 def _nothing(index: int) -> None:
     """No one listens."""
-
-
-def help_lines(keys: tuple[Key, ...] = KEYS) -> list[Line]:
-    """The key table and the glyphs."""
-    lines: list[Line] = []
-    group = ""
-    for at, key in enumerate(keys):
-        if key.group != group:
-            group = key.group
-            lines += [*([BLANK] if lines else []), line(word(group, "title"))]
-        if key.help:
-            second = keys[at + 1 : at + 2]
-            shown = " ".join([key.shown, *(item.shown for item in second if not item.help)])
-            lines.append(line(word(f"  {shown:<14}", "focus"), word(key.help, "text")))
-    lines += [BLANK, line((own("marks"), "title"))]
-    for glyph, role, text in _GLYPHS:
-        lines.append(line((own("  "), "dim"), (pad(glyph, 14), role), word(text, "text")))
-    return lines
 
 
 def about_lines(timeline: Timeline, width: int) -> list[Line]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 
@@ -75,6 +76,8 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("suspend", "ctrl+z", "suspend_process", "Ctrl-z", "suspend; fg comes back", OTHER),
     Key("quit", "q,ctrl+q", "quit", "q", "quit", OTHER),
     Key("interrupt", "ctrl+c", "interrupt", "Ctrl-c", "quit with exit status 130", OTHER),
+    Key("command", "colon", "command", ":", "type a command; Tab completes, Up recalls", OTHER),
+    Key("palette", "ctrl+p", "palette", "Ctrl-p", "find a command by part of what it does", OTHER),
 )
 
 #: What is otherwise in a live run, by id.
@@ -146,6 +149,7 @@ HINTS: Final[Hints] = (
     (("zoom",), "zoom"),
     (("help",), "help"),
     (("quit",), "quit"),
+    (("command",), "command"),
 )
 
 _LOOK: Final[Hints] = (
@@ -154,6 +158,7 @@ _LOOK: Final[Hints] = (
     (("memory",), "memory"),
     (("zoom",), "zoom"),
     (("quit",), "quit"),
+    (("command",), "command"),
 )
 _STEP: Final = (("step", "step_back"), "step")
 _BREAK: Final = (("breakpoint",), "break")
@@ -186,6 +191,6 @@ LIVE_HINTS: Final[dict[str, Hints]] = {
 BY_ID: Final[dict[str, Key]] = {key.id: key for key in (*KEYS, *LIVE_KEYS)}
 
 
-def hint(ids: tuple[str, ...]) -> str:
-    """`j/k`: the first key of each."""
-    return "/".join(BY_ID[id].shown.split()[0] for id in ids)
+def hint(ids: tuple[str, ...], keys: Mapping[str, Key] = BY_ID) -> str:
+    """`j/k`: the first key of each that has one."""
+    return "/".join(keys[id].shown.split()[0] for id in ids if keys[id].shown)

@@ -12,6 +12,8 @@ from textual.screen import ModalScreen
 
 from tdxdbg.decode.text import Safe
 from tdxdbg.ui.dialogs import DialogPane
+from tdxdbg.ui.edit import LineEdit
+from tdxdbg.ui.history import History
 from tdxdbg.ui.lines import (
     BLANK,
     Line,
@@ -26,7 +28,6 @@ from tdxdbg.ui.lines import (
     word,
     wrap,
 )
-from tdxdbg.ui.live.edit import LineEdit
 from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.widgets.pane import Pane
 
@@ -41,12 +42,16 @@ _OFFERED: Final = 6
 
 
 class Verdict(NamedTuple):
-    """What a text means, or what is wrong with it; `words` could stand from `start` on."""
+    """What a text means, or what is wrong with it; `words` could stand from `start` on.
+
+    `unfinished`: nothing is wrong with it, something is missing.
+    """
 
     good: bool
     says: str
     start: int = 0
     words: tuple[str, ...] = ()
+    unfinished: bool = False
 
 
 class PromptPane(Pane):
@@ -89,7 +94,8 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
         Binding("escape,ctrl+c", "close"),
         Binding("ctrl+q", "app.interrupt"),
         Binding("enter", "enter"),
-        Binding("tab", "complete"),
+        Binding("tab", "complete(1)"),
+        Binding("shift+tab", "complete(-1)"),
     ]
 
     def __init__(
@@ -100,16 +106,25 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
         palette: Palette,
         ascii_only: bool,
         text: str = "",
+        history: History | None = None,
     ) -> None:
-        """`about`: how to ask, in this program's words. `text` stands there at first."""
+        """`about`: how to ask, in this program's words. `text` stands there at first.
+
+        What is taken goes into `history`, and Up gets it back.
+        """
         super().__init__()
         self._about = about
         self._judge = judge
+        self._history = history
+        #: The words that Tab goes through, and which of them stands there.
+        self._cycle: Verdict | None = None
+        self._at = 0
         self._pane = PromptPane("prompt")
         self._pane.edit = LineEdit.holding(text)
+        self._pane.edit.past = history.lines if history is not None else ()
         self._pane.tabs = (self._pane.tabs[0]._replace(title=title),)
         self._pane.dress(palette, ascii_only)
-        self._pane.take = self._key
+        self._pane.take = self.take
         self._room = _WIDEST
 
     def compose(self) -> ComposeResult:
@@ -130,32 +145,68 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
         verdict = self._judge(edit.text, edit.cursor)
         says = wrap(word(verdict.says)[0], self._room)[:2]
         lines = [line((_ASK, "focus"), *edit_spans(edit, self._room - 2))]
-        lines += [line((piece, "ok" if verdict.good else "error")) for piece in says]
+        role = "dim" if verdict.unfinished else "ok" if verdict.good else "error"
+        lines += [line((piece, role)) for piece in says]
         lines += [BLANK] * (3 - len(lines))
-        offered = [[word(item, "name")] for item in verdict.words[:_OFFERED]]
-        lines.append(line(*crop(joined(offered, _BETWEEN), 0, self._room)))
+        lines.append(line(*crop(joined(self._offered(verdict.words), _BETWEEN), 0, self._room)))
         self._pane.set_lines([*lines, BLANK, *self._explained()], _FOOT)
 
-    def _key(self, event: events.Key) -> bool:
+    def _offered(self, words: tuple[str, ...]) -> list[list[Span]]:
+        """The words that fit; while Tab goes through them, from the one that stands there."""
+        if self._cycle is not None:
+            words = self._cycle.words[self._at :] + self._cycle.words[: self._at]
+        here = 0 if self._cycle is not None else -1
+        return [[word(item, "badge" if number == here else "name")]
+                for number, item in enumerate(words[:_OFFERED])]  # fmt: skip
+
+    def take(self, event: events.Key) -> bool:
+        """A key for the line that is typed; False when it is none."""
         used = not event.key or self._pane.edit.key(event.key, event.character)
         if used:
+            self._cycle = None
             self._draw()
         return used
 
-    def action_complete(self) -> None:
+    def action_complete(self, by: int) -> None:
+        """As far as all words agree; from there on each of them in turn."""
         edit = self._pane.edit
-        verdict = self._judge(edit.text, edit.cursor)
-        if verdict.words:
-            edit.replace(verdict.start, verdict.words[0])
-            self._draw()
+        if self._cycle is None:
+            verdict = self._judge(edit.text, edit.cursor)
+            if not verdict.words:
+                return
+            typed = edit.text[verdict.start : edit.cursor]
+            agreed = _agreed(verdict.words, typed)
+            if len(agreed) > len(typed):
+                edit.replace(verdict.start, agreed)
+                self._draw()
+                return
+            self._cycle, self._at = verdict, 0 if by > 0 else -1
+        else:
+            self._at += by
+        self._at %= len(self._cycle.words)
+        edit.replace(self._cycle.start, self._cycle.words[self._at])
+        self._draw()
 
     def action_enter(self) -> None:
         edit = self._pane.edit
-        if edit.text.strip() and self._judge(edit.text, edit.cursor).good:
-            _ = self.dismiss(edit.text.strip())
+        text = edit.text.strip()
+        if text and self._judge(edit.text, edit.cursor).good:
+            if self._history is not None:
+                self._history.add(text)
+            _ = self.dismiss(text)
 
     def action_close(self) -> None:
         _ = self.dismiss(None)
+
+
+def _agreed(words: Sequence[str], typed: str) -> str:
+    """How the words begin, all that go on from what was typed."""
+    going_on = [item for item in words if item.lower().startswith(typed.lower())]
+    if not going_on:
+        return ""
+    first, last = min(going_on), max(going_on)
+    same = (at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
+    return first[: next(same, min(len(first), len(last)))]
 
 
 class Offer(NamedTuple):

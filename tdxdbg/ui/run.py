@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import sys
 
+from tdxdbg.decode.text import safe
 from tdxdbg.engine import BY_NAME
 from tdxdbg.errors import BackendError
 from tdxdbg.filters import compile_filter
 from tdxdbg.traces import open_trace
 from tdxdbg.ui.app import ReplayApp
-from tdxdbg.ui.themes import choose, load_themes
+from tdxdbg.ui.palette import Palette
+from tdxdbg.ui.remembered import memory_of_trace
+from tdxdbg.ui.settings import Settings, load_settings
+from tdxdbg.ui.themes import ThemeError, Themes, choose, load_themes
 
 
 def run_replay(
@@ -31,7 +35,8 @@ def run_replay(
     generation = BY_NAME[kernel] if kernel is not None else None
     wanted = compile_filter(filter_text) if filter_text else None
     themes = load_themes()
-    palette = choose(themes, theme)
+    settings, problems = load_settings()
+    palette, problems = choose_palette(themes, theme, settings, problems)
     notice = themes.problems[0] if themes.problems else ""
     with open_trace(path) as trace:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -44,11 +49,38 @@ def run_replay(
             generation=generation,
             at=at or 0,
             wanted=wanted,
-            ascii_only=ascii_only,
+            ascii_only=ascii_only or settings.ascii,
             title=os.path.basename(path),
             notice=notice,
+        )
+        app.use_settings(settings, problems)
+        given = {"kernel": kernel, "cursor": at, "filter": filter_text}
+        app.remember(
+            memory_of_trace(trace, path), {name for name in given if given[name] is not None}
         )
         app.run()
         if app.crash is not None:
             raise app.crash
+        say_afterwards(app.unremembered)
         return app.return_code or 0
+
+
+def choose_palette(
+    themes: Themes, wanted: str | None, settings: Settings, problems: tuple[str, ...]
+) -> tuple[Palette, tuple[str, ...]]:
+    """The theme of the command line, else of the settings; and what is wrong with those.
+
+    Raises ThemeError for the command line's.
+    """
+    try:
+        return choose(themes, wanted or settings.theme), problems
+    except ThemeError as error:
+        if wanted:
+            raise
+        return choose(themes, None), (*problems, f"settings.toml: {error}")
+
+
+def say_afterwards(text: str) -> None:
+    """One line when the terminal is restored, where there is something to say."""
+    if text:
+        sys.stderr.write(f"tdxdbg: {safe(text)}\n")

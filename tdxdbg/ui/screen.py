@@ -16,6 +16,7 @@ def bindings(keys: tuple[Key, ...]) -> list[BindingType]:
         Binding(name, key.action.format(key=name), id=f"{key.id}.{name}", show=False)
         for key in keys
         for name in key.keys.split(",")
+        if name
     ]
 
 

@@ -330,7 +330,7 @@ async def test_the_kernel_chooser() -> None:
 
 async def test_help_lists_every_key() -> None:
     app = app_on(demo.mapgpa())
-    async with app.run_test(size=(120, 70)) as pilot:
+    async with app.run_test(size=(200, 70)) as pilot:
         await pilot.press("question_mark")
         await pilot.pause()
         text = "\n".join(screen_text(app))

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdxdbg.decode.text import safe
-from tdxdbg.ui.dialogs import help_lines
 from tdxdbg.ui.lines import crop, cut, joined, line, own, unpadded, width_of, word, wrap
 
 texts = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=80).map(safe)
@@ -60,9 +59,3 @@ def test_joined_puts_the_separator_between() -> None:
     spans = joined([[word("a")], [word("b"), word("c")]], own("|"))
     assert "".join(text for text, _ in spans) == "a|bc"
     assert width_of(spans) == 4
-
-
-def test_the_help_shows_its_marks_as_they_are() -> None:
-    shown = "\n".join(row.text for row in help_lines())
-    assert "\\u" not in shown
-    assert "≡" in shown

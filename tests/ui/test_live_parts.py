@@ -11,7 +11,6 @@ from tdxdbg.engine import BY_NAME, Engine, KvmRun
 from tdxdbg.filters import FilterError
 from tdxdbg.session.state import State
 from tdxdbg.ui.live.answer import AnswerForm, Value, WrongValueError, parse_value, value_text
-from tdxdbg.ui.live.edit import MOST, LineEdit
 from tdxdbg.ui.live.judge import judge_address, judge_stop, judge_vector
 from tdxdbg.ui.live.serial import LONGEST, MOST_LINES, SerialText
 from tdxdbg.ui.live.targets import Names, TargetError, parse_address, parse_stop
@@ -74,44 +73,6 @@ def test_it_does_not_grow_without_bound() -> None:
     text.feed(b"a\n" * (MOST_LINES + 10))
     assert len(text.lines()) == MOST_LINES + 1
     assert text.dropped == 10
-
-
-# --- a line that is typed -----------------------------------------------------------------
-
-
-def typed(*keys: str, text: str = "") -> LineEdit:
-    edit = LineEdit.holding(text)
-    for key in keys:
-        assert edit.key(key, key if len(key) == 1 else None)
-    return edit
-
-
-@pytest.mark.parametrize(
-    ("start", "keys", "text", "cursor"),
-    [
-        ("", "a b c", "abc", 3),
-        ("abc", "left x", "abxc", 3),
-        ("abc", "home x", "xabc", 1),
-        ("abc", "home delete", "bc", 0),
-        ("abc", "backspace backspace", "a", 1),
-        ("a bc", "ctrl+w", "a", 1),
-        ("abc", "left ctrl+u", "c", 0),
-        ("abc", "left ctrl+k", "ab", 2),
-        ("", "left right home end backspace delete", "", 0),
-    ],
-)
-def test_line_editing(start: str, keys: str, text: str, cursor: int) -> None:
-    edit = typed(*keys.split(), text=start)
-    assert (edit.text, edit.cursor) == (text, cursor)
-
-
-def test_what_is_no_printable_ascii_is_not_taken() -> None:
-    edit = LineEdit()
-    assert not edit.key("f5", None)
-    assert not edit.key("x", "\x1b")
-    edit.insert("a\x1b[31m\u202eb\n" + "x" * 1000)
-    assert edit.text.startswith("a[31mbx")
-    assert len(edit.text) == MOST
 
 
 # --- an answer ----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tdxdbg.abi.ghci import Status
 from tdxdbg.abi.kvm import Exit
 from tdxdbg.decode.uapi import is_answer
 from tdxdbg.engine import KvmRun
-from tdxdbg.ui.live.edit import LineEdit
+from tdxdbg.ui.edit import LineEdit
 
 #: A value of an answer; None: left as KVM wrote it.
 Value = int | bytes | None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tdxdbg.decode.text import Safe
 from tdxdbg.ui.layout import CODE, MEMORY
 from tdxdbg.ui.lines import own
 from tdxdbg.ui.live.judge import judge_address, judge_stop, judge_vector, parse_vector
@@ -16,7 +15,7 @@ from tdxdbg.ui.live.targets import Names, Stop, parse_address, parse_stop
 from tdxdbg.ui.live.wire import State, Wire
 from tdxdbg.ui.panes.code import CodePane
 from tdxdbg.ui.panes.memory import MemoryPane
-from tdxdbg.ui.prompt import Prompt, Verdict
+from tdxdbg.ui.prompt import Verdict
 
 _ABOUT_STOPS = (
     own("leaf == MapGPA      an exit, in the language of --filter"),
@@ -38,21 +37,6 @@ class LiveApp(LiveRun):
 
     # --- interrupts, breakpoints, memory ----------------------------------------------------
 
-    def _prompt(
-        self,
-        title: Safe,
-        about: Sequence[Safe],
-        judge: Callable[[str, int], Verdict],
-        then: Callable[[str], object],
-        text: str = "",
-    ) -> None:
-        def done(answer: str | None) -> None:
-            if answer is not None:
-                then(answer)
-
-        dialog = Prompt(title, about, judge, self.palette, self.ascii_only, text)
-        _ = self.push_screen(dialog, done)
-
     @property
     def names(self) -> Names:
         """What an address can be named by, where one looks."""
@@ -61,8 +45,12 @@ class LiveApp(LiveRun):
     def action_inject(self) -> None:
         self._quiet()
         self._in_the_present(
-            lambda: self._prompt(
-                own("raise an interrupt"), _ABOUT_VECTOR, judge_vector, self._inject
+            lambda: self.ask(
+                own("raise an interrupt"),
+                _ABOUT_VECTOR,
+                judge_vector,
+                self._inject,
+                history="vector",
             )
         )
 
@@ -78,12 +66,12 @@ class LiveApp(LiveRun):
     def action_breakpoint(self) -> None:
         self._quiet()
         judge = partial(judge_stop, names=self.names)
-        self._prompt(own("stop at"), _ABOUT_STOPS, judge, self._add_stop)
+        self.ask(own("stop at"), _ABOUT_STOPS, judge, self._add_stop, history="stop")
 
     def action_watch(self) -> None:
         self._quiet()
         judge = partial(judge_stop, names=self.names)
-        self._prompt(own("stop at"), _ABOUT_STOPS, judge, self._add_stop, "watch ")
+        self.ask(own("stop at"), _ABOUT_STOPS, judge, self._add_stop, "watch ", "stop")
 
     def _add_stop(self, text: str) -> None:
         stop = parse_stop(text, self.names)
@@ -149,7 +137,7 @@ class LiveApp(LiveRun):
 
         memory = self.pane(MEMORY, MemoryPane)
         text = memory.label or (f"{memory.base:x}" if memory.chosen else "")
-        self._prompt(own("last write"), _ABOUT_WRITE, judge, self._last_write, text)
+        self.ask(own("last write"), _ABOUT_WRITE, judge, self._last_write, text, "address")
 
     def _last_write(self, text: str) -> None:
         stop = parse_stop(f"watch {text}", self.names)
@@ -160,7 +148,7 @@ class LiveApp(LiveRun):
     def action_memory(self) -> None:
         self._quiet()
         judge = partial(judge_address, names=self.names)
-        self._prompt(own("memory at"), _ABOUT_ADDRESS, judge, self._look_at)
+        self.ask(own("memory at"), _ABOUT_ADDRESS, judge, self._look_at, history="address")
 
     def _look_at(self, text: str) -> None:
         found = parse_address(text, self.names)

@@ -14,7 +14,10 @@ from tdxdbg.session.config import locate
 from tdxdbg.ui.live.app import LiveApp
 from tdxdbg.ui.live.image import Image
 from tdxdbg.ui.live.pick import PickApp
-from tdxdbg.ui.themes import choose, load_themes
+from tdxdbg.ui.remembered import memory_of_guest
+from tdxdbg.ui.run import choose_palette, say_afterwards
+from tdxdbg.ui.settings import load_settings
+from tdxdbg.ui.themes import load_themes
 
 #: Seconds that the first screen waits for the names in an image.
 _PATIENCE: Final = 0.5
@@ -40,7 +43,9 @@ def run_live(
     terminal is restored.
     """
     themes = load_themes()
-    palette = choose(themes, theme)
+    settings, problems = load_settings()
+    palette, problems = choose_palette(themes, theme, settings, problems)
+    ascii_only = ascii_only or settings.ascii
     terminal = sys.stdin.isatty() and sys.stderr.isatty()
     if guest is None and terminal:
         picker = PickApp(guests.guests(), palette, ascii_only)
@@ -73,12 +78,15 @@ def run_live(
             title=os.path.basename(guest),
             notice=themes.problems[0] if themes.problems else "",
         )
+        app.use_settings(settings, problems)
+        app.remember(memory_of_guest(path))
         try:
             app.run()
         finally:
             app.close()
         if app.crash is not None:
             raise app.crash
+        say_afterwards(app.unremembered)
         return app.return_code or 0
 
 

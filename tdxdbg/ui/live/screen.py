@@ -41,6 +41,7 @@ from tdxdbg.ui.panes.decode import asks_of
 from tdxdbg.ui.panes.memory import MemoryPane
 from tdxdbg.ui.panes.queue import QueuePane
 from tdxdbg.ui.panes.uapi import UapiPane
+from tdxdbg.ui.remembered import LIVE_SAVED, Saved
 from tdxdbg.ui.screen import bindings
 from tdxdbg.ui.status import Message
 from tdxdbg.ui.widgets.lines_widget import LinesWidget
@@ -68,6 +69,7 @@ class LiveScreen(ReplayApp, inherit_bindings=False):
     PANES: ClassVar[Mapping[str, type[MomentPane]]] = LIVE_PANES
     PLAN: ClassVar[Plan] = LIVE
     KEYS: ClassVar[tuple[Key, ...]] = LIVE_KEYS
+    SAVED: ClassVar[tuple[Saved, ...]] = LIVE_SAVED
 
     def __init__(
         self,
