@@ -1,0 +1,66 @@
+"""A recording that is still being written: followed, at its end until one looks elsewhere."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tdxdbg.errors import TraceError
+from tdxdbg.ui.core import Core
+from tdxdbg.ui.lines import own
+
+#: Between two looks at the file, in seconds: it is asked for its size.
+POLL: Final = 0.25
+FOLLOW: Final = (own(" FOLLOW "), "ok_badge")
+
+
+class Growing(Core, inherit_bindings=False):
+    """`f`, and replay --follow."""
+
+    def set_up(self) -> None:
+        super().set_up()
+        #: The file is looked at; and the cursor goes with its end.
+        self.watching = False
+        self.at_end = False
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.set_interval(POLL, self._poll)
+
+    def begin_following(self) -> None:
+        """Before the first frame, or later."""
+        self.watching = self.at_end = True
+
+    def action_follow(self) -> None:
+        """To the end, and stay there while it moves."""
+        self._quiet()
+        self.begin_following()
+        self._poll()
+        self._to_newest()
+        self.show()
+        self.tell("following the recording: k or g looks back, f follows again", "ok")
+
+    def _poll(self) -> None:
+        if not self.watching:
+            return
+        try:
+            grown = self.take_in()
+        except TraceError as error:
+            # What was written is no continuation of it: a file that was replaced.
+            self.watching = self.at_end = False
+            self.tell(f"not followed any more: {error}")
+            return
+        if grown:
+            if self.at_end:
+                self._to_newest()
+            self.show()
+
+    def _to_newest(self) -> None:
+        last = max(self.cursor.rows - 1, 0)
+        steps = self.timeline.steps(last) if self.cursor.rows else 1
+        self.cursor.to_row(last, steps - 1)
+
+    def show(self) -> None:
+        self.at_end = self.watching and self.cursor.row >= self.cursor.rows - 1
+        badges = tuple(badge for badge in self.status.badges if badge is not FOLLOW)
+        self.status.badges = (*badges, FOLLOW) if self.at_end else badges
+        super().show()
