@@ -25,12 +25,12 @@ from tdxdbg.ui.stop_list import RowStopList
 from tdxdbg.ui.tested import Tested
 
 _ABOUT_STOPS: Final = (
-    own("Stops at exits that match, in the language of the filter: c runs on to the next,"),
-    own("C back to the previous one."),
+    own("Stops at exits that match: c runs on to the next one, C back."),
+    own("leaf == MMIO and gpa in 0xfec00000..0xfec00fff   status != SUCCESS"),
 )
 _ABOUT_WATCH: Final = (
-    own("gpa in 2G..3G, 74000000 +2M   where pages of a GPA range are converted"),
-    own("r11 == 0x10001                a register at the TD exit, or as the guest gets it"),
+    own("gpa in 2G..3G, 74000000 +2M  where pages of a GPA range are converted"),
+    own("r11 == 0x10001               a register at the TD exit, or after it"),
 )
 _NO_STOPS: Final = own("no breakpoints: b sets one, w watches")
 _ALL_OFF: Final = own("all breakpoints are off: B lists them")
@@ -141,8 +141,12 @@ class Breaking(Finding, inherit_bindings=False):
 
     def _stops_differ(self) -> None:
         self.queue.redraw()
-        if isinstance(self.screen, RowStopList):
-            self.screen.update(self.stops.listing())
+        self._relist()
+
+    def _relist(self) -> None:
+        dialog = self.on_top(RowStopList)
+        if dialog is not None:
+            dialog.update(self.stops.listing())
 
     # --- what is likely to be meant -----------------------------------------------------
 
@@ -209,8 +213,7 @@ class Breaking(Finding, inherit_bindings=False):
             super().work_on(stop)
             return
         count(counted, stop)
-        if isinstance(self.screen, RowStopList):
-            self.screen.update(self.stops.listing())
+        self._relist()
 
     def row_sets(self) -> Iterator[Tested]:
         yield from super().row_sets()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from textual import events
 from textual.app import App, ComposeResult
@@ -55,6 +55,9 @@ _CATCH_UP: Final = 512
 _SCAN: Final = 16
 #: Slices of reading between two looks whether the history is known.
 _LOOK: Final = 20
+
+
+Kind = TypeVar("Kind", bound=Screen[Any])
 
 
 class Core(App[int], inherit_bindings=False):
@@ -449,6 +452,11 @@ class Core(App[int], inherit_bindings=False):
     def tell(self, text: str, role: str = "error") -> None:
         """News in the place of the keys, until the next key; any text."""
         self.hints.say(Message(word(text)[0], role))
+
+    def on_top(self, kind: type[Kind]) -> Kind | None:
+        """The dialog that is open, if it is one of this kind; also while the app ends."""
+        screen = self.screen_stack[-1] if self.screen_stack else None
+        return screen if isinstance(screen, kind) else None
 
     def state(self) -> dict[str, object]:
         """What a person set up on this screen, as plain data; features add theirs."""

@@ -38,6 +38,8 @@ class Filtering(Core, inherit_bindings=False):
         #: What was entered into any prompt for a condition.
         self.conditions = History()
         self._draft: Matches | None = None
+        #: The last one of which was said that nothing matches.
+        self._told: Matches | None = None
 
     # --- asking -------------------------------------------------------------------------
 
@@ -197,9 +199,8 @@ class Filtering(Core, inherit_bindings=False):
     # --- in the background --------------------------------------------------------------
 
     def _background(self) -> None:
-        draft = self._draft
-        prompt = self.screen
-        if draft is None or draft.complete or not isinstance(prompt, ConditionPrompt):
+        draft, prompt = self._draft, self.on_top(ConditionPrompt)
+        if draft is None or draft.complete or prompt is None:
             super()._background()
             return
         core.count(draft, monotonic() + core.SLICE)
@@ -207,7 +208,8 @@ class Filtering(Core, inherit_bindings=False):
 
     def _count_on(self, matches: Matches, stop: float) -> None:
         super()._count_on(matches, stop)
-        if matches.complete and not matches.count:
+        if matches.complete and not matches.count and self._told is not matches:
+            self._told = matches
             self._say_count(matches)
 
     # --- what is remembered -------------------------------------------------------------

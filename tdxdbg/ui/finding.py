@@ -19,7 +19,7 @@ from tdxdbg.ui.status import Message
 from tdxdbg.ui.tested import Tested
 
 _ABOUT: Final = (
-    own("Goes to the next exit that matches, in the language of the filter; nothing is hidden."),
+    own("Goes to the next exit that matches, and hides nothing."),
     own("n and N go to the next and the previous one."),
 )
 #: What is said behind the last and before the first one, by what is looked for.

@@ -26,16 +26,22 @@ class Growing(Core, inherit_bindings=False):
         super().on_mount()
         self.set_interval(POLL, self._poll)
 
-    def begin_following(self) -> None:
-        """Before the first frame, or later."""
-        self.watching = self.at_end = True
+    def follow_from_start(self) -> None:
+        """Before the screen opens; a recording that cannot grow is only opened at its end."""
+        self._follow()
+
+    def _follow(self) -> None:
+        self.watching = self.at_end = self.trace.grows
+        self._to_newest()
 
     def action_follow(self) -> None:
         """To the end, and stay there while it moves."""
         self._quiet()
-        self.begin_following()
+        if not self.trace.grows:
+            self.tell("this is a copy in memory, which does not grow; a .tdxt file can", "dim")
+            return
+        self._follow()
         self._poll()
-        self._to_newest()
         self.show()
         self.tell("following the recording: k or g looks back, f follows again", "ok")
 
@@ -54,13 +60,17 @@ class Growing(Core, inherit_bindings=False):
                 self._to_newest()
             self.show()
 
+    def _is_newest(self) -> bool:
+        row, step, rows = self.cursor.row, self.cursor.step, self.cursor.rows
+        return not rows or (row == rows - 1 and step == self.timeline.steps(row) - 1)
+
     def _to_newest(self) -> None:
         last = max(self.cursor.rows - 1, 0)
         steps = self.timeline.steps(last) if self.cursor.rows else 1
         self.cursor.to_row(last, steps - 1)
 
     def show(self) -> None:
-        self.at_end = self.watching and self.cursor.row >= self.cursor.rows - 1
+        self.at_end = self.watching and self._is_newest()
         badges = tuple(badge for badge in self.status.badges if badge is not FOLLOW)
         self.status.badges = (*badges, FOLLOW) if self.at_end else badges
         super().show()

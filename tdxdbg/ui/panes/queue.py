@@ -50,6 +50,7 @@ _GLYPHS: Final[dict[Role, Safe]] = {
 _HERE: Final = own("▶")
 _MATCH: Final = own("≡")
 _NONE: Final = own(" ")
+_GAP: Final = own("  ")
 _STOP: Final = (own("●"), "error")
 _BLANK: Final = (_NONE, "focus")
 _ARROW: Final = 4
@@ -146,7 +147,9 @@ class QueuePane(MomentPane):
         text = f"{matches.count} match" if matches.count == 1 else f"{matches.count} matches"
         if not matches.complete:
             text += f" in the first {matches.seen:,}"
-        return (word(text, "dim"),)
+        room = max(self.columns - len(text) - 8, 0)
+        wanted = cut(word(matches.wanted.text)[0], room)
+        return (wanted, "value"), (_GAP, "dim"), word(text, "dim")
 
     # --- rows -------------------------------------------------------------------------
 
