@@ -117,10 +117,13 @@ class Filtering(Core, inherit_bindings=False):
             self.matches = Matches(self.timeline, wanted)
         self.queue.matches = self.matches
         self.hints.with_filter = wanted is not None
+        if self.matches is not None:
+            core.count(self.matches, monotonic() + core.SLICE)
+            if self.matches.complete:
+                self._told = self.matches
+                self._say_count(self.matches)
         self.queue.redraw()
         self.show()
-        if self.matches is not None and self.matches.complete:
-            self._say_count(self.matches)
 
     def clear_filter(self) -> None:
         """Show every exit again, and say how to come back."""

@@ -55,9 +55,7 @@ def test_what_is_left_out_first(room: int, left_out: set[str]) -> None:
 
 
 @given(NAMES, st.integers(0, 300), st.integers(3, 20), st.integers(0, 30))
-def test_they_fit_where_they_can(
-    names: tuple[str, ...], room: int, digits: int, time: int
-) -> None:
+def test_they_fit_where_they_can(names: tuple[str, ...], room: int, digits: int, time: int) -> None:
     widths = fitted(names, room, digits, time)
     assert [*widths] == [name for name in names if name in widths]
     least = sum(width for name, width in widths.items() if name != "arguments")

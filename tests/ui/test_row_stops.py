@@ -16,7 +16,14 @@ from tests.ui import demo
 MIB = 1 << 20
 BASE = 0x4000_0000
 TRACE = demo.mapgpa()
-CONDITIONS = ["leaf == MapGPA", "retry", "vcpu == 1", "error", "status == 77", "exit == KVM_EXIT_IO"]
+CONDITIONS = [
+    "leaf == MapGPA",
+    "retry",
+    "vcpu == 1",
+    "error",
+    "status == 77",
+    "exit == KVM_EXIT_IO",
+]
 WATCHES = [
     "gpa == 0x40000000",
     "gpa in 0x40200000..0x405fffff",

@@ -170,8 +170,7 @@ class QueuePane(MomentPane):
             return line(word(f"{row:>6} {error}", "error"), current=current)
         cells = queue_line(summary)
         marks = self._marks(row, cells[-1].role, matched)
-        widths = self._fitted(len(marks) + 1)
-        spans = self._spans(cells, summary, previous, widths)
+        spans = self._spans(cells, summary, previous, self.columns - len(marks) - 1)
         if not matched:
             spans = [(text, "dim") for text, _ in spans]
         here = _HERE if current else _NONE
@@ -186,11 +185,11 @@ class QueuePane(MomentPane):
             return (first,)
         letter = self.letters.get(row)
         if letter is not None:
-            return first, word(letter, "focus")
+            return first, word(letter, "focus"), _BLANK
         if stops and selected is not _BLANK:
-            return first, selected
+            return first, selected, _BLANK
         telling = result in (Role.ERROR, Role.RETRY)
-        return first, (_GLYPHS[result], _ROLES[result]) if telling else _BLANK
+        return first, (_GLYPHS[result], _ROLES[result]) if telling else _BLANK, _BLANK
 
     @property
     def _dims(self) -> bool:
@@ -200,19 +199,20 @@ class QueuePane(MomentPane):
     def _deltas(self) -> bool:
         return "delta" in self.wanted
 
-    def _fitted(self, used: int) -> dict[str, int]:
-        """The columns with their widths, where so many cells are taken already."""
+    def _fitted(self, room: int) -> dict[str, int]:
+        """The columns with their widths."""
         digits = max(3, len(str(max(len(self.timeline or ()) - 1, 0))))
-        return fitted(self.wanted, self.columns - used, digits, self._time_width)
+        return fitted(self.wanted, room, digits, self._time_width)
 
     def _spans(
         self,
         cells: list[Cell],
         summary: RowSummary,
         previous: RowSummary | None,
-        widths: dict[str, int],
+        room: int,
     ) -> list[Span]:
         index, time, vcpu, name, arguments, result = cells
+        widths = self._fitted(room)
         texts = {
             "index": (index.text, "dim"),
             "time": (time.text, "dim"),
@@ -232,8 +232,7 @@ class QueuePane(MomentPane):
         used = 0
         for column, width in widths.items():
             if column == "result":
-                room = max(self.columns - 2 - used - 2, 0)
-                spans += self._result(result, room)
+                spans += self._result(result, max(room - used - 2, 0))
             elif column == "arguments":
                 spans += self._arguments(_sized(arguments.text, width), summary.shared)
             else:
