@@ -42,6 +42,7 @@ from tdxdbg.ui.screen import PanesScreen, bindings, freeze
 from tdxdbg.ui.status import HintLine, Message, StatusLine
 from tdxdbg.ui.tested import Tested
 from tdxdbg.ui.themes import textual_theme
+from tdxdbg.ui.typed import Typed
 from tdxdbg.ui.widgets.desk import Desk
 from tdxdbg.ui.widgets.lines_widget import LinesWidget
 
@@ -60,7 +61,7 @@ _LOOK: Final = 20
 Kind = TypeVar("Kind", bound=Screen[Any])
 
 
-class Core(App[int], inherit_bindings=False):
+class Core(Typed, inherit_bindings=False):
     """What every screen over a recording has: panes, cursor, kernels; features are mixed in."""
 
     CSS = """

@@ -180,12 +180,12 @@ HINTS: Final[Hints] = (
     (("next_match", "previous_match"), "match"),
     (("filter",), "filter"),
     (("continue", "continue_back"), "run"),
-    (("breakpoint",), "break"),
-    (("next_kernel",), "kernel"),
-    (("next_pane",), "pane"),
-    (("zoom",), "zoom"),
     (("help",), "help"),
     (("quit",), "quit"),
+    (("next_pane",), "pane"),
+    (("next_kernel",), "kernel"),
+    (("zoom",), "zoom"),
+    (("breakpoint",), "break"),
 )
 
 _LOOK: Final[Hints] = (

@@ -161,6 +161,10 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
             self._draw()
         return used
 
+    def typed(self, event: events.Key) -> bool:
+        """A key of the line, whether or not the prompt is on the screen already."""
+        return self._pane.take(event)
+
     def action_complete(self) -> None:
         edit = self._pane.edit
         verdict = self._judge(edit.text, edit.cursor)
