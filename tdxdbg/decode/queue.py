@@ -84,12 +84,14 @@ def size_cell(summary: RowSummary) -> Safe:
 
 
 def exits_text(summary: RowSummary) -> Safe:
-    """What userspace saw: `HYPERCALL x4`, the last and how many; blank where it saw nothing."""
+    """What userspace saw: `HYPERCALL x4`, or the last and how many more: `MEMORY_FAULT +1`."""
     exits = summary.exit
     if not exits:
         return safe(UNKNOWN if exits is None else "")
     name = kvm.exit_name(exits[-1]).removeprefix("KVM_EXIT_")
-    return safe(name if len(exits) == 1 else f"{name} x{len(exits)}")
+    if len(exits) == 1:
+        return safe(name)
+    return safe(f"{name} x{len(exits)}" if len(set(exits)) == 1 else f"{name} +{len(exits) - 1}")
 
 
 #: Names that would not fit a column.

@@ -15,7 +15,7 @@ from tdxdbg.filters.tree import value_text
 from tdxdbg.ui.condition_prompt import ConditionPrompt
 from tdxdbg.ui.core import count
 from tdxdbg.ui.finding import Finding
-from tdxdbg.ui.hunt import Hunt
+from tdxdbg.ui.hunting import Hunt
 from tdxdbg.ui.judging import judge_condition, judge_watch
 from tdxdbg.ui.lines import own
 from tdxdbg.ui.prompt import Verdict

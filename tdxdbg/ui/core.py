@@ -20,7 +20,6 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.timer import Timer
 
-from tdxdbg.decode.text import Safe
 from tdxdbg.engine import BY_NAME, GENERATIONS, Generation
 from tdxdbg.errors import TraceError
 from tdxdbg.filters import Filter
@@ -29,7 +28,6 @@ from tdxdbg.traces import Trace
 from tdxdbg.ui.cursor import Cursor
 from tdxdbg.ui.dialogs import Dialog, Generations, about_lines, help_lines
 from tdxdbg.ui.export import offline_svg, write_svg
-from tdxdbg.ui.hunt import Hunt
 from tdxdbg.ui.keys import KEYS, Key
 from tdxdbg.ui.layout import HINTS, QUEUE, REPLAY, STATUS, Plan, View
 from tdxdbg.ui.lines import concat, own, word
@@ -103,7 +101,6 @@ class Core(Typed, inherit_bindings=False):
         self._timelines = {own_timeline.generation.name: own_timeline}
         self._wanted = wanted
         self._notice = notice
-        self._search: Hunt | None = None
         #: Where one was before the last jump: row and step.
         self.came_from: tuple[int, int] | None = None
         self._waited = 0
@@ -220,7 +217,6 @@ class Core(Typed, inherit_bindings=False):
             self.came_from = before
 
     def _quiet(self) -> None:
-        self._search = None
         self._drop_count()
         self.hints.say(None)
 
@@ -312,51 +308,8 @@ class Core(Typed, inherit_bindings=False):
             self._count_timer.stop()
             self._count_timer = None
 
-    # --- searching ----------------------------------------------------------------------
-
-    def hunt(self, hunt: Hunt) -> None:
-        """Search, now and while the screen is used, until it is found or another key."""
-        self._quiet()
-        self._search = hunt
-        self._seek()
-
-    def _seek(self) -> None:
-        """Search on for a slice of time."""
-        hunt, stop = self._search, monotonic() + SLICE * 2
-        looked = 0
-        while hunt is not None:
-            found = next(hunt.rows, -1)
-            looked += 1
-            if found is None:
-                if looked % _SCAN == 0 and monotonic() > stop:
-                    self.hints.say(Message(self._progress(hunt), "dim"))
-                    return
-                continue
-            self._search = None
-            if found >= 0:
-                hunt.found(found)
-            else:
-                self.hints.say(Message(hunt.nothing, "dim"))
-            return
-
-    def _progress(self, hunt: Hunt) -> Safe:
-        if hunt.at is None:
-            return own("searching; Esc stops")
-        return word(f"searching: exit {hunt.at():,} of {len(self.timeline):,}; Esc stops there")[0]
-
-    def stop_hunting(self) -> bool:
-        """Stop a search where it has come; False where there is none."""
-        hunt = self._search
-        if hunt is None:
-            return False
-        self._quiet()
-        if hunt.at is not None and hunt.halted is not None:
-            hunt.halted(hunt.at())
-        return True
-
     def action_stop(self) -> None:
-        if not self.stop_hunting():
-            self._quiet()
+        self._quiet()
 
     # --- a recording that grows -----------------------------------------------------------
 
@@ -447,8 +400,7 @@ class Core(Typed, inherit_bindings=False):
         self.hints.say(Message(word(f"wrote {path.name}")[0], "ok"))
 
     def action_interrupt(self) -> None:
-        if not self.stop_hunting():
-            self.exit(None, 130)
+        self.exit(None, 130)
 
     def tell(self, text: str, role: str = "error") -> None:
         """News in the place of the keys, until the next key; any text."""
@@ -468,10 +420,7 @@ class Core(Typed, inherit_bindings=False):
         return []
 
     def _background(self) -> None:
-        """A slice of the work that can wait: history, counting, searching."""
-        if self._search is not None:
-            self._seek()
-            return
+        """A slice of the work that can wait: history, counting."""
         stop = monotonic() + SLICE
         moment = self.panes[QUEUE].moment
         if moment is not None and moment.gpa_map is None:

@@ -11,9 +11,8 @@ from tdxdbg.filters import Filter, FilterError, compile_filter
 from tdxdbg.ui import core
 from tdxdbg.ui.advice import SAMPLE, advice
 from tdxdbg.ui.condition_prompt import ConditionPrompt
-from tdxdbg.ui.core import Core
 from tdxdbg.ui.history import History
-from tdxdbg.ui.hunt import Hunt
+from tdxdbg.ui.hunting import Hunt, Hunting
 from tdxdbg.ui.judging import judge_condition
 from tdxdbg.ui.lines import own, word
 from tdxdbg.ui.matches import Matches
@@ -30,7 +29,7 @@ _NONE_BEFORE: Final = own("no match before it")
 _AT_ONCE: Final = 64
 
 
-class Filtering(Core, inherit_bindings=False):
+class Filtering(Hunting, inherit_bindings=False):
     """`/`, `h` and Esc; and moving over the exits that the filter selects."""
 
     def set_up(self) -> None:
@@ -38,7 +37,8 @@ class Filtering(Core, inherit_bindings=False):
         #: What was entered into any prompt for a condition.
         self.conditions = History()
         self._draft: Matches | None = None
-        #: The last one of which was said that nothing matches.
+        #: The one that was asked for here, and the last one of which the count was said.
+        self._entered: Matches | None = None
         self._told: Matches | None = None
 
     # --- asking -------------------------------------------------------------------------
@@ -117,11 +117,10 @@ class Filtering(Core, inherit_bindings=False):
             self.matches = Matches(self.timeline, wanted)
         self.queue.matches = self.matches
         self.hints.with_filter = wanted is not None
+        self._entered = self.matches
         if self.matches is not None:
             core.count(self.matches, monotonic() + core.SLICE)
-            if self.matches.complete:
-                self._told = self.matches
-                self._say_count(self.matches)
+            self._tell_count(self.matches)
         self.queue.redraw()
         self.show()
 
@@ -135,7 +134,13 @@ class Filtering(Core, inherit_bindings=False):
         self.use_filter(None)
         self.hints.say(Message(own("no filter any more: / and Up bring it back"), "dim"))
 
-    def _say_count(self, matches: Matches) -> None:
+    def _tell_count(self, matches: Matches) -> None:
+        """Say how many match, once: of one that was asked for, and where it is none."""
+        if not matches.complete or self._told is matches:
+            return
+        self._told = matches
+        if matches.count and self._entered is not matches:
+            return
         if matches.count:
             self.tell(self._found(matches), "ok")
             return
@@ -211,9 +216,7 @@ class Filtering(Core, inherit_bindings=False):
 
     def _count_on(self, matches: Matches, stop: float) -> None:
         super()._count_on(matches, stop)
-        if matches.complete and not matches.count and self._told is not matches:
-            self._told = matches
-            self._say_count(matches)
+        self._tell_count(matches)
 
     # --- what is remembered -------------------------------------------------------------
 

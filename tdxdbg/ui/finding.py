@@ -10,7 +10,7 @@ from tdxdbg.decode.text import Safe
 from tdxdbg.filters import Filter, FilterError, compile_filter
 from tdxdbg.ui.condition_prompt import ConditionPrompt
 from tdxdbg.ui.filtering import Filtering
-from tdxdbg.ui.hunt import Hunt
+from tdxdbg.ui.hunting import Hunt
 from tdxdbg.ui.judging import judge_condition
 from tdxdbg.ui.lines import own
 from tdxdbg.ui.matches import Matches

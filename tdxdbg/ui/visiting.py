@@ -10,7 +10,7 @@ from tdxdbg.decode.text import Safe
 from tdxdbg.filters import Filter
 from tdxdbg.ui.breaking import Breaking
 from tdxdbg.ui.condition_prompt import ConditionPrompt
-from tdxdbg.ui.hunt import Hunt
+from tdxdbg.ui.hunting import Hunt
 from tdxdbg.ui.judging import Here, judge_target, parse_target
 from tdxdbg.ui.lines import own
 from tdxdbg.ui.marking import Marking

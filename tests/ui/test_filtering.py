@@ -315,6 +315,19 @@ async def test_what_cannot_come_back_is_said(state: dict[str, object], problems:
         assert app.matches is None
 
 
+async def test_hostile_conditions_change_nothing_but_their_own_cells() -> None:
+    evil = 'message contains "\u202e[/x]\x1b]0;owned\x07"'
+    app = app_on(demo.mapgpa())
+    async with app.run_test(size=(120, 40)) as pilot:
+        state = {"filter": evil, "breakpoints": [{"kind": "exit", "text": evil}]}
+        assert app.restore(state) == []
+        for keys in (("c",), ("B",), ("escape", "slash"), ("escape", "escape"), ("slash", "up")):
+            await pilot.press(*keys)
+            await pilot.pause(0.1)
+            assert not {"\x1b", "\x07", "\u202e"} & set(all_text(app))
+        await pilot.press("escape")
+
+
 # --- commands -------------------------------------------------------------------------------
 
 

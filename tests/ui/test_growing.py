@@ -77,3 +77,24 @@ async def test_what_cannot_grow_says_so() -> None:
         await pilot.press("f")
         assert "does not grow" in app.hints.message
         assert "FOLLOW" not in screen_text(app)[0]
+
+
+async def test_from_the_first_exit_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tdxdbg.ui.growing.POLL", 1000)
+    path = tmp_path / "growing.tdxt"
+    meta = TraceMeta(generation="7.2", td=demo.TD, source="the tests")
+    with Writer(path, meta) as writer:
+        app = app_on(open_trace(path), wanted="port == 0x3f8")
+        app.follow_from_start()
+        async with app.run_test(size=SIZE) as pilot:
+            await pilot.pause()
+            assert "No exits in this recording." in "\n".join(screen_text(app))
+            for record in journal()[:12]:
+                writer.write(record)
+                app._poll()
+                await pilot.pause()
+                assert "▶   0" in "\n".join(screen_text(app)) or app.cursor.row
+            await pilot.pause(0.1)
+            assert app.cursor.row == 2
+            assert listed(app) == [0, 2]
+            app.trace.close()

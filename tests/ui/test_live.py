@@ -309,7 +309,7 @@ async def test_run_to_what_is_still_to_come(app: LiveApp) -> None:
         await fill(pilot, "4")
         await until(pilot, lambda: not app.world.running)
         assert app.cursor.row == 4
-        assert app.following
+        assert badge_text(app).startswith(" LIVE")
         await press(pilot, "t")
         await fill(pilot, "leaf == MapGPA")
         await until(pilot, lambda: not app.world.running)
@@ -317,7 +317,7 @@ async def test_run_to_what_is_still_to_come(app: LiveApp) -> None:
         await press(pilot, "T")
         await fill(pilot, "2")
         assert place(app) == (2, 0)
-        assert not app.following
+        assert badge_text(app).startswith(" PAST")
         # In the past, what was recorded is there to run to.
         await press(pilot, "t")
         await fill(pilot, "index >= 4")

@@ -259,6 +259,7 @@ class QueuePane(MomentPane):
 
     def grown(self) -> None:
         """The recording has more rows now, or more in its last ones."""
+        self._listed_for = ()
         if self.timeline is not None:
             self._measure_time(self.timeline)
         self.redraw()
