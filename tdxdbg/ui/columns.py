@@ -66,12 +66,14 @@ def fitted(wanted: Iterable[str], room: int, digits: int, time: int) -> dict[str
     """
     widths = {name: _width(name, digits, time) for name in wanted}
     widths = {name: width for name, width in widths.items() if width}
-    flexible = "arguments" in widths
     for name in sorted(widths, key=lambda name: -BY_NAME[name].rank):
+        if BY_NAME[name].rank == 1 and "arguments" in widths:
+            # The vCPU is worth more than long arguments.
+            widths["arguments"] = _LEAST_ARGUMENTS + 1
         if not BY_NAME[name].rank or sum(widths.values()) <= room:
             break
         del widths[name]
-    if flexible:
+    if "arguments" in widths:
         others = sum(widths.values()) - widths["arguments"]
         least = _LEAST_ARGUMENTS + 1
         widths["arguments"] = min(max(room - others, least), MOST_ARGUMENTS + 1)
