@@ -6,9 +6,11 @@ import pytest
 
 from tdxdbg.abi.ghci import Status
 from tdxdbg.abi.regs import NO_REGS
-from tdxdbg.breakpoints import MOST, Breakpoints, Kind, step_summary
+from tdxdbg.breakpoints import MOST, Breakpoints, Kind, Row, step_summary
 from tdxdbg.engine import BY_NAME, Engine, HypercallAnswer, Reentry, Step, Td, TdExit
 from tdxdbg.filters import FilterError
+from tdxdbg.timeline import Timeline
+from tests.ui import demo
 
 SHARED = 1 << 47
 #: MapGPA of 4 MiB: two chunks.
@@ -115,3 +117,75 @@ def test_a_condition_that_is_off_sees_nothing() -> None:
     wanted.enable(found.number, enabled=False)
     summary = step_summary(0, 0, MAP_GPA, steps(retry=False)[0], Td(), 0)
     assert wanted.at_step(summary, userspace=True) == []
+
+
+# --- in a recording -----------------------------------------------------------------------
+
+ROWS = Timeline(demo.mapgpa())
+
+
+def add(wanted: Breakpoints, kind: Kind, text: str) -> int:
+    if kind is Kind.EXIT:
+        return wanted.add_exit(text).number
+    if kind is Kind.REGISTERS:
+        return wanted.add_registers(text).number
+    gpa, size = text.split("+")
+    return wanted.add_mapping(int(gpa, 16), int(size, 16)).number
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "rows"),
+    [
+        (Kind.EXIT, "leaf == MapGPA", [1, 3, 5, 7, 8]),
+        (Kind.EXIT, "retry", [1, 3]),
+        # Of a whole row, though no step says it by itself.
+        (Kind.EXIT, "exit == KVM_EXIT_HYPERCALL and retry", [1, 3]),
+        (Kind.MAPPING, "40000000+1", [1, 8]),
+        (Kind.MAPPING, "40400000+200000", [3]),
+        # The chunks that userspace has done before the guest is told RETRY.
+        (Kind.MAPPING, "403fffff+1", [1]),
+        (Kind.MAPPING, "40600000+1000", [5]),
+        (Kind.MAPPING, "80000000+1000", []),
+        # R10 as the guest gives it is 0, and as it gets it RETRY.
+        (Kind.REGISTERS, "r10 == 1", [1, 3]),
+        (Kind.REGISTERS, "r12 == 0 and leaf == HLT", [2, 4, 6]),
+        (Kind.REGISTERS, "r11 == 0x8000040600000", [3]),
+    ],
+)
+def test_rows(kind: Kind, text: str, rows: list[int]) -> None:
+    wanted = Breakpoints()
+    number = add(wanted, kind, text)
+    assert [row for row in range(len(ROWS)) if wanted.at_row(Row(ROWS, row))] == rows
+    wanted.enable(number, enabled=False)
+    assert not any(wanted.at_row(Row(ROWS, row)) for row in range(len(ROWS)))
+    assert [row for row in range(len(ROWS)) if wanted.holds(number, Row(ROWS, row))] == rows
+
+
+def test_a_run_does_not_stop_for_what_only_a_recording_knows() -> None:
+    wanted = Breakpoints()
+    wanted.add_mapping(0x400000, 0x200000)
+    wanted.add_registers("r10 == 0")
+    assert not wanted.looks_at_steps
+    assert (wanted.code, wanted.writes) == (frozenset(), ())
+    summary = step_summary(0, 0, MAP_GPA, steps(retry=False)[0], Td(), 0)
+    assert wanted.at_step(summary, userspace=True) == []
+
+
+def test_a_recording_does_not_stop_for_what_only_a_run_knows() -> None:
+    wanted = Breakpoints()
+    wanted.add_code(0x1000)
+    wanted.add_write(0x2000, 8)
+    assert wanted.at_row(Row(ROWS, 1)) == []
+    assert not wanted.holds(1, Row(ROWS, 1))
+
+
+@pytest.mark.parametrize("text", ["leaf == MapGPA", "rax == 0", "retry"])
+def test_a_condition_without_a_register(text: str) -> None:
+    with pytest.raises(ValueError, match="no register in"):
+        Breakpoints().add_registers(text)
+
+
+@pytest.mark.parametrize(("gpa", "size"), [(0, 0), (-1, 2), (1 << 52, 1), (0xFFFF, 1 << 52)])
+def test_no_range(gpa: int, size: int) -> None:
+    with pytest.raises(ValueError, match="no GPA range"):
+        Breakpoints().add_mapping(gpa, size)

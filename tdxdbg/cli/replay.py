@@ -17,6 +17,7 @@ from tdxdbg.cli.options import (
 @kernel_option
 @click.option("--at", type=click.IntRange(min=0), metavar="N", help="Start at exit number N.")
 @filter_option
+@click.option("--follow", is_flag=True, help="Go with the end of a recording that grows.")
 @click.option("--theme", metavar="NAME", help="A theme of the themes folder.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters only.")
 def command(
@@ -24,6 +25,7 @@ def command(
     kernel: str | None,
     at: int | None,
     filter_text: str | None,
+    follow: bool,
     theme: str | None,
     ascii_only: bool,
 ) -> int:
@@ -40,6 +42,7 @@ def command(
             filter_text=filter_text,
             theme=theme,
             ascii_only=ascii_only,
+            follow=follow,
         )
     except ThemeError as error:
         raise click.UsageError(f"--theme: {error}") from error

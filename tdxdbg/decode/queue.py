@@ -65,6 +65,35 @@ def queue_line(summary: RowSummary, *, ascii_only: bool = False) -> list[Cell]:
     ]
 
 
+def delta_text(before: int | None, now: int | None) -> Safe:
+    """`+0.000047`: seconds from one time to another, both in ns; `?` when not recorded."""
+    if before is None or now is None:
+        return safe(UNKNOWN)
+    text = time_text(now - before)
+    return safe(text if text.startswith("-") else f"+{text}")
+
+
+def gpa_text(summary: RowSummary) -> Safe:
+    """The GPA in 16 digits, blank where the row has none."""
+    return safe("" if summary.gpa is None else address(summary.gpa))
+
+
+def size_cell(summary: RowSummary) -> Safe:
+    """The size as `8M`, blank where the row has none."""
+    return safe("" if summary.size is None else short_size(summary.size))
+
+
+def exits_text(summary: RowSummary) -> Safe:
+    """What userspace saw: `HYPERCALL x4`, or the last and how many more: `MEMORY_FAULT +1`."""
+    exits = summary.exit
+    if not exits:
+        return safe(UNKNOWN if exits is None else "")
+    name = kvm.exit_name(exits[-1]).removeprefix("KVM_EXIT_")
+    if len(exits) == 1:
+        return safe(name)
+    return safe(f"{name} x{len(exits)}" if len(set(exits)) == 1 else f"{name} +{len(exits) - 1}")
+
+
 #: Names that would not fit a column.
 _SHORT: Final[dict[int, str]] = {
     SubFunction.REPORT_FATAL_ERROR: "FATAL",

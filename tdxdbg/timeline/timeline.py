@@ -17,6 +17,7 @@ ever appended.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Final
 
 from tdxdbg.abi.regs import KNOWN_ALL, NO_REGS, Regs
@@ -25,6 +26,7 @@ from tdxdbg.engine import BY_NAME, Engine, Generation, GpaMap, Reentry, Step, Td
 from tdxdbg.engine.generations import NEWEST
 from tdxdbg.engine.snapshot import load as load_checkpoint
 from tdxdbg.timeline.cache import CACHED_ROWS, cached
+from tdxdbg.timeline.conversions import Conversion, row_conversions
 from tdxdbg.timeline.marks import Marks
 from tdxdbg.timeline.moment import Moment, differences, registers_after
 from tdxdbg.timeline.rows import RowStep, has_ended, output_of, read_row
@@ -107,12 +109,22 @@ class Timeline:
         return cached(self._summaries, row, lambda: self._summarise(row))
 
     def _summarise(self, row: int) -> RowSummary:
+        return summarise(row, self.row_records(row), self.td)
+
+    def row_records(self, row: int) -> list[Record]:
+        """The records of a row in journal order, under this timeline's generation."""
         records = [record for _, record in self.trace.row_records(row)]
         if not records or records[-1].kind is not Kind.TD_ENTRY:
             self._open.add(row)
         if self.what_if:
             records = self._what_if_records(row, records)
-        return summarise(row, records, self.td)
+        return records
+
+    def conversions(self, row: int) -> tuple[Conversion, ...]:
+        """The pages that a row converts, also those that had the state already."""
+        # Of another kernel nobody recorded the ioctls: see `WhatIf`.
+        td = replace(self.td, implicit_conversions=True) if self.what_if else self.td
+        return row_conversions(self.row_records(row), td, self.generation)
 
     def _what_if_records(self, row: int, recorded: list[Record]) -> list[Record]:
         """The row's records as this generation would have made them."""

@@ -294,6 +294,11 @@ class Trace:
 
     # --- a recording that is still being written ----------------------------------------
 
+    @property
+    def grows(self) -> bool:
+        """Whether it is read from a file to which something may be appended."""
+        return self._fd >= 0
+
     def refresh(self) -> int:
         """Takes in what was appended to the file since; returns the number of new slots."""
         if self._fd < 0:

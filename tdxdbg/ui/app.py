@@ -10,13 +10,15 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from tdxdbg.ui.core import Core
+from tdxdbg.ui.choosing import Choosing
+from tdxdbg.ui.growing import Growing
 from tdxdbg.ui.keys import KEYS
 from tdxdbg.ui.remembers import Remembers
 from tdxdbg.ui.screen import bindings
+from tdxdbg.ui.visiting import Visiting
 
 
-class ReplayApp(Remembers, Core, inherit_bindings=False):
+class ReplayApp(Visiting, Choosing, Growing, Remembers, inherit_bindings=False):
     """The screen of a recording."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)

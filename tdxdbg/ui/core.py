@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from textual import events
 from textual.app import App, ComposeResult
@@ -38,7 +38,9 @@ from tdxdbg.ui.panes.base import MomentPane
 from tdxdbg.ui.panes.queue import QueuePane
 from tdxdbg.ui.screen import PanesScreen, bindings, freeze
 from tdxdbg.ui.status import HintLine, Message, StatusLine
+from tdxdbg.ui.tested import Tested
 from tdxdbg.ui.themes import textual_theme
+from tdxdbg.ui.typed import Typed
 from tdxdbg.ui.widgets.desk import Desk
 from tdxdbg.ui.widgets.lines_widget import LinesWidget
 
@@ -54,12 +56,16 @@ _SCAN: Final = 16
 _LOOK: Final = 20
 
 
-class Core(App[int], inherit_bindings=False):
+Kind = TypeVar("Kind", bound=Screen[Any])
+
+
+class Core(Typed, inherit_bindings=False):
     """What every screen over a recording has: panes, cursor, kernels; features are mixed in."""
 
     CSS = """
     Screen { layout: vertical; overflow: hidden; background: $background; }
     ModalScreen { align: center middle; background: $background 60%; }
+    ConditionPrompt { align: center bottom; background: $background 20%; }
     DialogPane, PromptPane { max-width: 100%; max-height: 100%; }
     """
     TITLE = "tdxdbg"
@@ -95,8 +101,8 @@ class Core(App[int], inherit_bindings=False):
         self._timelines = {own_timeline.generation.name: own_timeline}
         self._wanted = wanted
         self._notice = notice
-        self._search: Iterator[int | None] | None = None
-        self._search_direction = 1
+        #: Where one was before the last jump: row and step.
+        self.came_from: tuple[int, int] | None = None
         self._waited = 0
         self._count = ""
         self._count_from = View()
@@ -109,6 +115,17 @@ class Core(App[int], inherit_bindings=False):
         self.matches: Matches | None = None
         self.cursor = Cursor(self._timeline(generation or own_timeline.generation))
         self.cursor.to_row(at)
+        self.set_up()
+
+    def set_up(self) -> None:
+        """What features keep; each calls the next one's."""
+
+    @property
+    def queue(self) -> QueuePane:
+        """The pane that lists the exits."""
+        queue = self.panes[QUEUE]
+        assert isinstance(queue, QueuePane)
+        return queue
 
     # --- start and end ----------------------------------------------------------------
 
@@ -126,8 +143,7 @@ class Core(App[int], inherit_bindings=False):
             widget.dress(self.palette, self.ascii_only)
         for pane in self.panes.values():
             pane.choose_tab = self.focus_pane
-        if isinstance(queue := self.panes[QUEUE], QueuePane):
-            queue.choose_row = self.go
+        self.queue.choose_row = self.go
         self.hints.with_filter = self._wanted is not None
         self._use_timeline()
         self.show()
@@ -193,13 +209,23 @@ class Core(App[int], inherit_bindings=False):
         self.cursor.to_row(row, step)
         self.show()
 
+    def jump(self, row: int, step: int = 0) -> None:
+        """`go`, to a place that is not the next one: there is a way back."""
+        before = self.cursor.row, self.cursor.step
+        self.go(row, step)
+        if before != (self.cursor.row, self.cursor.step):
+            self.came_from = before
+
     def _quiet(self) -> None:
-        self._search = None
         self._drop_count()
         self.hints.say(None)
 
+    def move(self, lines: int) -> None:
+        """Down the queue, or up; over the exits that it lists."""
+        self.go(self.queue.listed.beyond(self.cursor.row, lines))
+
     def action_row(self, rows: int) -> None:
-        self.go(self.cursor.row + rows)
+        self.move(rows)
 
     def action_step(self, direction: int) -> None:
         self._quiet()
@@ -216,22 +242,26 @@ class Core(App[int], inherit_bindings=False):
             before = self._count_from
             self._drop_count()
             self._look(before)
-            self.go(int(count))
+            self.jump(int(count))
             return
-        self.go(0 if direction < 0 else self.cursor.rows - 1)
+        self.to_end(direction)
+
+    def to_end(self, direction: int) -> None:
+        """The first or the last exit."""
+        self.jump(0 if direction < 0 else self.cursor.rows - 1)
 
     def action_page(self, pages: float) -> None:
         pane = self.panes[self.desk.view.focus]
         lines = int(max(pane.rows, 1) * pages)
         if pane.id == QUEUE:
-            self.go(self.cursor.row + lines)
+            self.move(lines)
         else:
             pane.scroll_lines(lines)
 
     def action_arrow(self, cells: int, lines: int) -> None:
         pane = self.panes[self.desk.view.focus]
         if pane.id == QUEUE and lines:
-            self.go(self.cursor.row + lines)
+            self.move(lines)
         else:
             pane.scroll_lines(lines, cells)
 
@@ -278,40 +308,27 @@ class Core(App[int], inherit_bindings=False):
             self._count_timer.stop()
             self._count_timer = None
 
-    # --- the filter -------------------------------------------------------------------
-
-    def action_match(self, direction: int) -> None:
-        self._quiet()
-        if self.matches is None:
-            self.hints.say(Message(own("no filter: start with --filter EXPR"), "dim"))
-            return
-        self._search_direction = direction
-        self._search = self.matches.search(self.cursor.row, direction)
-        self._seek()
-
-    def _seek(self) -> None:
-        """Search on for a slice of time."""
-        search, stop = self._search, monotonic() + SLICE * 2
-        looked = 0
-        while search is not None:
-            found = next(search, -1)
-            looked += 1
-            if found is None:
-                if looked % _SCAN == 0 and monotonic() > stop:
-                    self.hints.say(Message(own("searching; Esc stops"), "dim"))
-                    return
-            elif found >= 0:
-                self.go(found)
-                return
-            else:
-                self._search = None
-                forward = self._search_direction > 0
-                text = own("no match after this exit") if forward else own("no match before it")
-                self.hints.say(Message(text, "dim"))
-                return
-
     def action_stop(self) -> None:
         self._quiet()
+
+    # --- a recording that grows -----------------------------------------------------------
+
+    def row_sets(self) -> Iterator[Tested]:
+        """Everything that was counted over the rows."""
+        if self.matches is not None:
+            yield self.matches
+
+    def take_in(self) -> bool:
+        """Read what was recorded since; False when that is nothing."""
+        if not self.trace.refresh():
+            return False
+        rows: set[int] = set()
+        for timeline in self._timelines.values():
+            rows |= timeline.grown()
+        for counted in self.row_sets():
+            counted.grown(rows)
+        self.queue.grown()
+        return True
 
     # --- another kernel ----------------------------------------------------------------
 
@@ -333,18 +350,16 @@ class Core(App[int], inherit_bindings=False):
     def _use_timeline(self) -> None:
         for pane in self.panes.values():
             pane.attach(self.timeline)
-        if self._wanted is not None:
-            self.matches = Matches(self.timeline, self._wanted)
-            if isinstance(queue := self.panes[QUEUE], QueuePane):
-                queue.matches = self.matches
+        wanted = self._wanted
+        self.matches = Matches(self.timeline, wanted) if wanted is not None else None
+        self.queue.matches = self.matches
 
     def use_kernel(self, generation: Generation) -> None:
         """The same guest under that kernel, at the same place."""
         self._quiet()
         self.cursor.under(self._timeline(generation))
         self._use_timeline()
-        if isinstance(queue := self.panes[QUEUE], QueuePane):
-            queue.redraw()
+        self.queue.redraw()
         self.show()
 
     def action_kernel(self, direction: int) -> None:
@@ -382,17 +397,36 @@ class Core(App[int], inherit_bindings=False):
     def action_interrupt(self) -> None:
         self.exit(None, 130)
 
+    def tell(self, text: str, role: str = "error") -> None:
+        """News in the place of the keys, until the next key; any text."""
+        self.hints.say(Message(word(text)[0], role))
+
+    def on_top(self, kind: type[Kind]) -> Kind | None:
+        """The dialog that is open, if it is one of this kind; also while the app ends."""
+        screen = self.screen_stack[-1] if self.screen_stack else None
+        return screen if isinstance(screen, kind) else None
+
+    def state(self) -> dict[str, object]:
+        """What a person set up on this screen, as plain data; features add theirs."""
+        return {}
+
+    def restore(self, state: Mapping[str, object]) -> list[str]:
+        """Set it up again; a line for each thing that is not as `state` makes it."""
+        return []
+
     def _background(self) -> None:
-        """A slice of the work that can wait: history, counting, searching."""
-        if self._search is not None:
-            self._seek()
-            return
+        """A slice of the work that can wait: history, counting."""
         stop = monotonic() + SLICE
         moment = self.panes[QUEUE].moment
         if moment is not None and moment.gpa_map is None:
             self._read_on(stop)
         elif self.matches is not None and not self.matches.complete:
             self._count_on(self.matches, stop)
+        else:
+            self.work_on(stop)
+
+    def work_on(self, stop: float) -> None:
+        """What features can do when nothing else waits, until the clock says `stop`."""
 
     def _read_on(self, stop: float) -> None:
         """Read the history that the place of the cursor needs; look now and then if it is there."""
@@ -404,9 +438,12 @@ class Core(App[int], inherit_bindings=False):
             self.show()
 
     def _count_on(self, matches: Matches, stop: float) -> None:
-        while not matches.complete and monotonic() < stop:
-            matches.scan(_SCAN)
-        queue = self.panes[QUEUE]
-        if isinstance(queue, QueuePane):
-            queue.redraw_foot()
-        self.status.show(self.timeline, queue.moment, matches)
+        count(matches, stop)
+        self.queue.redraw_foot()
+        self.status.show(self.timeline, self.queue.moment, matches)
+
+
+def count(counted: Tested, stop: float) -> None:
+    """Count rows until the clock says `stop`."""
+    while not counted.complete and monotonic() < stop:
+        counted.scan(_SCAN)

@@ -25,6 +25,7 @@ class Key(NamedTuple):
 
 MOVE: Final = "move"
 RUN: Final = "the running guest"
+STOPS: Final = "breakpoints"
 PANES: Final = "panes"
 KERNEL: Final = "another kernel"
 OTHER: Final = "other"
@@ -52,14 +53,48 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("page_up", "pageup", "page(-1.0)", "PgUp", "", MOVE),
     Key("half_down", "ctrl+d", "page(0.5)", "Ctrl-d", "half a page", MOVE),
     Key("half_up", "ctrl+u", "page(-0.5)", "Ctrl-u", "", MOVE),
-    Key("next_match", "n", "match(1)", "n", "next, previous exit that --filter selects", MOVE),
+    Key(
+        "next_match", "n", "match(1)", "n", "next, previous match of find, else of the filter", MOVE
+    ),
     Key("previous_match", "N", "match(-1)", "N", "", MOVE),
-    Key("stop", "escape", "stop", "Esc", "stop searching, drop a count", MOVE),
+    Key(
+        "stop",
+        "escape",
+        "stop",
+        "Esc",
+        "stop searching, drop a count; then: show all exits again",
+        MOVE,
+    ),
+    Key("filter", "slash", "filter", "/", "show only exits that match a condition", MOVE),
+    Key("hide", "h", "hide", "h", "what the filter does not select: hidden, or dim", MOVE),
+    Key("find", "ctrl+f", "find", "Ctrl-f", "go to the next exit that matches a condition", MOVE),
+    Key("next_error", "d", "next('error',1)", "d", "next, previous error", MOVE),
+    Key("previous_error", "D", "next('error',-1)", "D", "", MOVE),
+    Key("next_retry", "l", "next('retry',1)", "l", "next, previous RETRY", MOVE),
+    Key("previous_retry", "L", "next('retry',-1)", "L", "", MOVE),
+    Key("run_to", "t", "run_to(1)", "t", "run to, back to an exit, a bookmark, a condition", MOVE),
+    Key("back_to", "T", "run_to(-1)", "T", "", MOVE),
+    Key("mark", "m", "mark", "m a", "set bookmark a here; m and any letter", MOVE),
+    Key("to_mark", "apostrophe", "to_mark", "' a", "go to bookmark a; '' back from a jump", MOVE),
+    Key("bookmarks", "M", "bookmarks", "M", "list the bookmarks, with their notes", MOVE),
+    Key(
+        "continue",
+        "c",
+        "cont(1)",
+        "c",
+        "on, back to the next exit that a breakpoint stops at",
+        STOPS,
+    ),
+    Key("continue_back", "C", "cont(-1)", "C", "", STOPS),
+    Key("breakpoint", "b", "breakpoint", "b", "set a breakpoint; list them", STOPS),
+    Key("breakpoints", "B", "breakpoints", "B", "", STOPS),
+    Key("watch", "w", "watch", "w", "watch a GPA range or a register", STOPS),
     Key("focus", "1,2,3,4,5", "digit({key})", "1..5", "focus that pane", PANES),
     Key("digit", "0,6,7,8,9", "digit({key})", "0..9", "a count, for G", PANES),
     Key("next_pane", "tab", "pane(1)", "Tab", "next, previous pane", PANES),
     Key("previous_pane", "shift+tab", "pane(-1)", "S-Tab", "", PANES),
     Key("zoom", "z", "zoom", "z", "the focused pane alone, and back", PANES),
+    Key("columns", "vertical_line", "columns", "|", "choose the columns of the exits", PANES),
     Key(
         "next_kernel",
         "v",
@@ -73,6 +108,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("about", "a", "about", "a", "about this recording, and what is damaged in it", OTHER),
     Key("export", "x", "export", "x", "write the screen to tdxdbg-<n>.svg", OTHER),
     Key("help", "question_mark,f1", "help", "? F1", "this help", OTHER),
+    Key("follow", "f", "follow", "f", "go with the end of a recording that grows", OTHER),
     Key("suspend", "ctrl+z", "suspend_process", "Ctrl-z", "suspend; fg comes back", OTHER),
     Key("quit", "q,ctrl+q", "quit", "q", "quit", OTHER),
     Key("interrupt", "ctrl+c", "interrupt", "Ctrl-c", "quit with exit status 130", OTHER),
@@ -128,9 +164,10 @@ _LIVE_RUN: Final[tuple[Key, ...]] = (
 def _live_keys() -> tuple[Key, ...]:
     """The table of a live run: running comes first."""
     instead = {key.id: key for key in _LIVE_INSTEAD}
-    keys = [instead.get(key.id, key) for key in KEYS]
+    own = {key.id for key in _LIVE_RUN}
+    keys = [instead.get(key.id, key) for key in KEYS if key.id not in own]
     keys += _LIVE_RUN
-    groups = (RUN, MOVE, PANES, KERNEL, OTHER)
+    groups = (RUN, MOVE, STOPS, PANES, KERNEL, OTHER)
     return tuple(key for group in groups for key in keys if key.group == group)
 
 
@@ -144,11 +181,14 @@ HINTS: Final[Hints] = (
     (("next_row", "previous_row"), "exit"),
     (("step", "step_back"), "step"),
     (("next_match", "previous_match"), "match"),
-    (("next_kernel",), "kernel"),
-    (("next_pane",), "pane"),
-    (("zoom",), "zoom"),
+    (("filter",), "filter"),
+    (("continue", "continue_back"), "run"),
     (("help",), "help"),
     (("quit",), "quit"),
+    (("next_pane",), "pane"),
+    (("next_kernel",), "kernel"),
+    (("zoom",), "zoom"),
+    (("breakpoint",), "break"),
     (("command",), "command"),
 )
 

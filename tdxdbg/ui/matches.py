@@ -1,95 +1,16 @@
-"""Which rows a filter selects, found in slices so that the screen never waits."""
+"""Which rows a filter selects."""
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
-from typing import Final
-
-from tdxdbg.errors import TraceError
 from tdxdbg.filters import Filter
 from tdxdbg.timeline import Timeline
+from tdxdbg.ui.tested import Tested
 
-_CACHED: Final = 4096
 
-
-class Matches:
-    """The filter over a timeline. `seen`: how many rows, from the first, were counted."""
+class Matches(Tested):
+    """The filter over a timeline."""
 
     def __init__(self, timeline: Timeline, wanted: Filter) -> None:
+        super().__init__(lambda row: wanted.matches(timeline.summary(row)), lambda: len(timeline))
         self.timeline = timeline
         self.wanted = wanted
-        self.seen = 0
-        self._rows = array("Q")
-        self._known: dict[int, bool] = {}
-
-    @property
-    def count(self) -> int:
-        """Matches among the rows counted so far."""
-        return len(self._rows)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every row was counted."""
-        return self.seen >= len(self.timeline)
-
-    def matches(self, row: int) -> bool:
-        """Whether the filter selects this row."""
-        if row < self.seen:
-            at = bisect_left(self._rows, row)
-            return at < len(self._rows) and self._rows[at] == row
-        found = self._known.get(row)
-        if found is None:
-            if len(self._known) >= _CACHED:
-                self._known.clear()
-            found = self._known[row] = self._test(row)
-        return found
-
-    def _test(self, row: int) -> bool:
-        try:
-            return self.wanted.matches(self.timeline.summary(row))
-        except TraceError:
-            return False
-
-    def scan(self, rows: int) -> None:
-        """Count on for so many rows."""
-        stop = min(self.seen + rows, len(self.timeline))
-        self._rows.extend(row for row in range(self.seen, stop) if self._test(row))
-        self.seen = max(stop, self.seen)
-
-    def grown(self, rows: Iterable[int]) -> None:
-        """These rows had no end when they were counted: count them again."""
-        for row in rows:
-            self._known.pop(row, None)
-        self.seen = min([self.seen, *rows])
-        while self._rows and self._rows[-1] >= self.seen:
-            self._rows.pop()
-
-    def search(self, start: int, direction: int) -> Iterator[int | None]:
-        """The nearest match beyond `start`: yields None after each row looked at, then its row.
-
-        Ends without a row when there is none.
-        """
-        row = start + direction
-        while 0 <= row < len(self.timeline):
-            if row < self.seen:
-                row = self._jump(row, direction)
-                if row < 0:
-                    return
-                if row < self.seen:
-                    yield row
-                    return
-            if row < len(self.timeline) and self.matches(row):
-                yield row
-                return
-            yield None
-            row += direction
-
-    def _jump(self, row: int, direction: int) -> int:
-        """From a counted row: the next match, or the first row not counted; -1: there is none."""
-        if direction > 0:
-            at = bisect_left(self._rows, row)
-            return self._rows[at] if at < len(self._rows) else self.seen
-        at = bisect_right(self._rows, row) - 1
-        return self._rows[at] if at >= 0 else -1

@@ -44,7 +44,8 @@ _OFFERED: Final = 6
 class Verdict(NamedTuple):
     """What a text means, or what is wrong with it; `words` could stand from `start` on.
 
-    `unfinished`: nothing is wrong with it, something is missing.
+    `unfinished`: nothing is wrong with it, something is missing. `at`: the
+    character that is wrong.
     """
 
     good: bool
@@ -52,6 +53,7 @@ class Verdict(NamedTuple):
     start: int = 0
     words: tuple[str, ...] = ()
     unfinished: bool = False
+    at: int | None = None
 
 
 class PromptPane(Pane):
@@ -82,8 +84,14 @@ def edit_spans(edit: LineEdit, width: int, role: str = "value") -> tuple[Span, .
     at = word(edit.text[edit.cursor : edit.cursor + 1] or " ")[0]
     after = word(edit.text[edit.cursor + 1 :])[0]
     spans: tuple[Span, ...] = ((before, role), (at, "badge"), (after, role))
-    left = max(len(before) + len(at) - width, 0)
-    return crop(spans, left, width)
+    return crop(spans, scrolled(edit, width), width)
+
+
+def scrolled(edit: LineEdit, width: int) -> int:
+    """How many cells of a line do not fit before its cursor."""
+    before = word(edit.text[: edit.cursor])[0]
+    at = word(edit.text[edit.cursor : edit.cursor + 1] or " ")[0]
+    return max(len(before) + len(at) - width, 0)
 
 
 class Prompt(ModalScreen[str | None], inherit_bindings=False):
@@ -97,6 +105,10 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
         Binding("tab", "complete(1)"),
         Binding("shift+tab", "complete(-1)"),
     ]
+
+    _FOOT: ClassVar[tuple[Span, ...]] = _FOOT
+    #: Lines above the words that say how to ask.
+    _HEAD: ClassVar[int] = 5
 
     def __init__(
         self,
@@ -132,7 +144,8 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
         self._room = max(width - 2, 8)
         self._pane.styles.width = width
         # The line, what it means (two lines), words that fit, and how to ask.
-        self._pane.styles.height = min(7 + len(self._explained()), self.app.size.height)
+        head = self._HEAD + len(self._explained()) + 2
+        self._pane.styles.height = min(head, self.app.size.height)
         self._draw()
         yield self._pane
 
@@ -144,12 +157,16 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
         edit = self._pane.edit
         verdict = self._judge(edit.text, edit.cursor)
         says = wrap(word(verdict.says)[0], self._room)[:2]
-        lines = [line((_ASK, "focus"), *edit_spans(edit, self._room - 2))]
+        lines = [line((_ASK, "focus"), *edit_spans(edit, self._room - 2)), *self._below(verdict)]
         role = "dim" if verdict.unfinished else "ok" if verdict.good else "error"
         lines += [line((piece, role)) for piece in says]
-        lines += [BLANK] * (3 - len(lines))
+        lines += [BLANK] * (self._HEAD - 2 - len(lines))
         lines.append(line(*crop(joined(self._offered(verdict.words), _BETWEEN), 0, self._room)))
-        self._pane.set_lines([*lines, BLANK, *self._explained()], _FOOT)
+        self._pane.set_lines([*lines, BLANK, *self._explained()], self._FOOT)
+
+    def _below(self, verdict: Verdict) -> list[Line]:
+        """What stands between the line and what it means."""
+        return []
 
     def _offered(self, words: tuple[str, ...]) -> list[list[Span]]:
         """The words that fit; while Tab goes through them, from the one that stands there."""

@@ -10,11 +10,9 @@ from rich.console import RenderableType
 from textual.app import ComposeResult
 
 from tdxdbg.engine import BY_NAME
-from tdxdbg.filters import Filter, compile_filter
-from tdxdbg.ui.commands.feature import Commands
-from tdxdbg.ui.layout import QUEUE
+from tdxdbg.filters import compile_filter
+from tdxdbg.ui.filtering import Filtering
 from tdxdbg.ui.lines import own, word
-from tdxdbg.ui.panes.queue import QueuePane
 from tdxdbg.ui.remembered import SAVED, Memory, Saved, a_number, a_text
 from tdxdbg.ui.status import Message
 
@@ -22,7 +20,7 @@ from tdxdbg.ui.status import Message
 _LONGEST_FILTER: Final = 4000
 
 
-class Remembers(Commands, inherit_bindings=False):
+class Remembers(Filtering, inherit_bindings=False):
     """Memory of a recording: taken up when the screen opens, written when it closes."""
 
     SAVED: ClassVar[tuple[Saved, ...]] = SAVED
@@ -135,16 +133,17 @@ class Remembers(Commands, inherit_bindings=False):
 
     def load_filter(self, value: object) -> str:
         found = a_text(value, _LONGEST_FILTER)
-        self._use_filter(compile_filter(found) if found else None)
+        self.use_filter(compile_filter(found) if found else None)
         return f"filter {found}" if found else ""
 
-    def _use_filter(self, wanted: Filter | None) -> None:
-        self._wanted = wanted
-        self.matches = None
-        queue = self.panes[QUEUE]
-        if isinstance(queue, QueuePane):
-            queue.matches = None
-        self.hints.with_filter = wanted is not None
-        self._use_timeline()
-        if isinstance(queue, QueuePane):
-            queue.redraw()
+    def save_stops(self) -> object:
+        """Breakpoints, bookmarks, columns: what the features say of themselves."""
+        return {name: value for name, value in self.state().items() if name != "filter"}
+
+    def load_stops(self, value: object) -> str:
+        if not isinstance(value, dict):
+            raise ValueError("not what features say of themselves")
+        self.restore({name: item for name, item in value.items() if name != "filter"})
+        counts = ((name, value.get(name)) for name in ("breakpoints", "bookmarks"))
+        return ", ".join(f"{len(item)} {name}" for name, item in counts
+                         if isinstance(item, list | dict) and item)  # fmt: skip

@@ -25,10 +25,12 @@ def run_replay(
     filter_text: str | None = None,
     theme: str | None = None,
     ascii_only: bool = False,
+    follow: bool = False,
 ) -> int:
     """Open a recording on the screen until the user quits; returns the exit status.
 
-    `kernel` is a generation's name, `at` a row. Raises TraceError, FilterError,
+    `kernel` is a generation's name, `at` a row; `follow`: it is still being
+    written. Raises TraceError, FilterError,
     ThemeError, KeyError for an unknown kernel, and BackendError without a
     terminal; an error inside the screen is raised when the terminal is restored.
     """
@@ -58,6 +60,8 @@ def run_replay(
         app.remember(
             memory_of_trace(trace, path), {name for name in given if given[name] is not None}
         )
+        if follow:
+            app.follow_from_start()
         app.run()
         if app.crash is not None:
             raise app.crash

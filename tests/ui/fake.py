@@ -202,12 +202,13 @@ class FakeSession:
         self.held = step, proposed, edited(step.run, reply, proposed, fields)
         self._hold()
 
-    def _hits(self) -> list[int]:
+    def _hits(self, wanted: Breakpoints | None = None) -> list[int]:
         state = self.state
-        if self.held is None or not self.breakpoints.looks_at_steps:
+        wanted = self.breakpoints if wanted is None else wanted
+        if self.held is None or not wanted.looks_at_steps:
             return []
         summary = step_summary(state.row, 0, self.event, self.held[0], TD, self.clock)
-        return self.breakpoints.at_step(summary, userspace=True)
+        return wanted.at_step(summary, userspace=True)
 
     # --- the non-blocking half ------------------------------------------------------------
 
@@ -284,10 +285,16 @@ class FakeSession:
         self.memory[0x10] ^= 0xFF
         return self.state
 
-    def _do_cont(self) -> State:
+    def _do_cont(self, until: str = "") -> State:
+        wanted = Breakpoints()
+        if until:
+            wanted.add_exit(until)
         for _ in range(500):
             self._advance()
             if self.state.where == "ended":
+                break
+            if self._hits(wanted):
+                self.state = replace(self.state, why="step", detail=until)
                 break
             hits = self._hits()
             if hits:

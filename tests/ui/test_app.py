@@ -62,7 +62,7 @@ async def test_moving(keys: str, expected: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize(
     ("keys", "expected"),
-    [("n", 1), ("n n", 3), ("n n N", 1), ("n n n n n n", 8), ("N", 0), ("G N", 8)],
+    [("n", 1), ("n n", 3), ("n n N", 1), ("n n n n n n", 8), ("N", 0), ("G N", 7)],
 )
 async def test_matches_of_the_filter(keys: str, expected: int) -> None:
     app = app_on(demo.mapgpa(), wanted="leaf == MapGPA")

@@ -281,3 +281,75 @@ async def test_the_second_chunk_gets_eagain_and_the_guest_retries_from_r11(app: 
         await press(pilot, *"s" * 10)
         assert badge_text(app) == " LIVE  HELD "
         assert place(app) == (MAPGPA + 1, 0)
+
+
+# --- filter, places, marks ------------------------------------------------------------------
+
+
+async def test_a_filter_over_a_run_grows_with_it(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "slash")
+        await fill(pilot, "leaf == MapGPA")
+        assert app.hints.message == "0 of 0 match; Esc clears"
+        await press(pilot, "c")
+        matches = app.matches
+        assert matches is not None
+        await until(pilot, lambda: matches.complete)
+        assert [*matches.rows] == [MAPGPA]
+        await press(pilot, "g")
+        assert place(app) == (MAPGPA, 0)
+        assert badge_text(app).startswith(" PAST")
+        await press(pilot, "escape")
+        assert app.state()["filter"] == ""
+
+
+async def test_run_to_what_is_still_to_come(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "s", "t")
+        await fill(pilot, "4")
+        await until(pilot, lambda: not app.world.running)
+        assert app.cursor.row == 4
+        assert badge_text(app).startswith(" LIVE")
+        await press(pilot, "t")
+        await fill(pilot, "leaf == MapGPA")
+        await until(pilot, lambda: not app.world.running)
+        assert app.cursor.row == MAPGPA
+        await press(pilot, "T")
+        await fill(pilot, "2")
+        assert place(app) == (2, 0)
+        assert badge_text(app).startswith(" PAST")
+        # In the past, what was recorded is there to run to.
+        await press(pilot, "t")
+        await fill(pilot, "index >= 4")
+        assert app.cursor.row == 4
+        await press(pilot, "t")
+        await fill(pilot, "99", enter=False)
+        assert "there is no exit 99" in "\n".join(screen_text(app))
+        await press(pilot, "escape")
+
+
+async def test_conditions_have_marks_in_the_queue(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        app.command_break("leaf == MapGPA")
+        app.command_break("0x1000")
+        await press(pilot, "c")
+        await until(pilot, lambda: not app.world.running)
+        assert app.cursor.row == MAPGPA
+        await until(pilot, lambda: "●" in pane_text(app, QUEUE))
+        marked = [item for item in pane_text(app, QUEUE).splitlines() if "●" in item]
+        assert len(marked) == 1
+        assert "MapGPA" in marked[0]
+        app.command_watch("nowhere 8")
+        assert "no symbol or register 'nowhere'" in app.hints.message
+        app.command_break("leef == 3")
+        assert "leef" in app.hints.message
+
+
+async def test_bookmarks_and_errors_of_a_run(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "c", "g", "m", "a", "l")
+        await press(pilot, "apostrophe", "a")
+        assert place(app) == (0, 0)
+        assert not app.following
+        await press(pilot, "f", "M", "enter")
+        assert place(app) == (0, 0)

@@ -413,15 +413,15 @@ def test_checks(check: Callable[[object], object], value: object, expected: obje
 
 async def test_a_feature_adds_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     class WithMarks(ReplayApp):
-        SAVED = (*SAVED, Saved("marks", "save_marks", "load_marks"))
-        marks: tuple[int, ...] = ()
+        SAVED = (*SAVED, Saved("noted", "save_marks", "load_marks"))
+        noted: tuple[int, ...] = ()
 
         def save_marks(self) -> object:
-            return list(self.marks) or None
+            return list(self.noted) or None
 
         def load_marks(self, value: object) -> str:
-            self.marks = tuple(a_list(value, a_number))
-            return f"{len(self.marks)} marks"
+            self.noted = tuple(a_list(value, a_number))
+            return f"{len(self.noted)} noted"
 
     made = app_on(demo.mapgpa())
     for wrote in (True, False):
@@ -430,11 +430,11 @@ async def test_a_feature_adds_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         async with app.run_test(size=(120, 40)) as pilot:
             await pilot.pause()
             if wrote:
-                app.marks = (3, 5)
+                app.noted = (3, 5)
             else:
-                assert app.hints.message == "restored: 2 marks; :forget starts afresh"
+                assert app.hints.message == "restored: 2 noted; :forget starts afresh"
             await pilot.press("q")
-        assert app.marks == (3, 5)
+        assert app.noted == (3, 5)
 
 
 def test_another_title_is_another_recording() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Final
 
-from textual import events
 from textual.binding import BindingsMap
 
 from tdxdbg.decode.text import Safe
@@ -62,12 +61,6 @@ class Commands(Core, inherit_bindings=False):
         if count and not self._notice:
             more = f" (and {count - 1} more: :settings)" if count > 1 else ""
             self._notice = self.settings_problems[0] + more
-
-    def on_key(self, event: events.Key) -> None:
-        """What was typed before a prompt was there to take it, over a slow line, is not lost."""
-        if isinstance(self.screen, Prompt | CommandPalette) and self.screen.take(event):
-            event.stop()
-            event.prevent_default()
 
     # --- the command line -----------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -10,12 +11,13 @@ from tdxdbg.ui.layout import CODE, MEMORY
 from tdxdbg.ui.lines import own
 from tdxdbg.ui.live.judge import judge_address, judge_stop, judge_vector, parse_vector
 from tdxdbg.ui.live.running import LiveRun
-from tdxdbg.ui.live.stops import Breakpoint, StopList
 from tdxdbg.ui.live.targets import Names, Stop, parse_address, parse_stop
 from tdxdbg.ui.live.wire import State, Wire
 from tdxdbg.ui.panes.code import CodePane
 from tdxdbg.ui.panes.memory import MemoryPane
 from tdxdbg.ui.prompt import Verdict
+from tdxdbg.ui.row_stops import RowStops
+from tdxdbg.ui.stop_list import Breakpoint, StopList
 
 _ABOUT_STOPS = (
     own("leaf == MapGPA      an exit, in the language of --filter"),
@@ -63,18 +65,33 @@ class LiveApp(LiveRun):
 
         self.world.wire.ask("inject", raised, self.tell, vector=vector, vcpu=vcpu)
 
-    def action_breakpoint(self) -> None:
+    def action_breakpoint(self, text: str | None = None) -> None:
         self._quiet()
-        judge = partial(judge_stop, names=self.names)
-        self.ask(own("stop at"), _ABOUT_STOPS, judge, self._add_stop, history="stop")
+        if text is not None:
+            self._add_stop(text)
+            return
+        self.ask(own("stop at"), _ABOUT_STOPS, self.judge_break, self._add_stop, history="stop")
 
-    def action_watch(self) -> None:
+    def action_watch(self, text: str | None = None) -> None:
         self._quiet()
-        judge = partial(judge_stop, names=self.names)
-        self.ask(own("stop at"), _ABOUT_STOPS, judge, self._add_stop, "watch ", "stop")
+        if text is not None:
+            self._add_stop(f"watch {text}")
+            return
+        self.ask(own("stop at"), _ABOUT_STOPS, self.judge_break, self._add_stop, "watch ", "stop")
+
+    def judge_break(self, text: str, cursor: int) -> Verdict:
+        return judge_stop(text, cursor, self.names)
+
+    def judge_watch(self, text: str, cursor: int) -> Verdict:
+        found = judge_stop(f"watch {text}", cursor + len("watch "), self.names)
+        return found._replace(start=max(found.start - len("watch "), 0))
 
     def _add_stop(self, text: str) -> None:
-        stop = parse_stop(text, self.names)
+        try:
+            stop = parse_stop(text, self.names)
+        except ValueError as error:
+            self.tell(str(error))
+            return
         for wire in self._wires():
             wire.ask(_command(stop), self._stops_changed, self.tell, **_arguments(stop, wire.state))
 
@@ -103,8 +120,19 @@ class LiveApp(LiveRun):
             stop["address"]: stop["enabled"] for stop in stops if stop["kind"] == "address"
         }
         code.redraw()
+        self._mark_stops(stops)
         if isinstance(self.screen, StopList):
             self.screen.update(self.world.stops)
+
+    def _mark_stops(self, stops: Sequence[Any]) -> None:
+        """The exits of the queue at which a condition would stop have a mark."""
+        wanted = [stop for stop in stops if stop["kind"] == "condition" and stop["enabled"]]
+        self.stops = RowStops(self.timeline)
+        for stop in wanted:
+            with suppress(ValueError):
+                self.stops.add(stop["text"])
+        self.queue.stops_at = self.stops.stops_at
+        self.queue.redraw()
 
     def action_breakpoints(self) -> None:
         self._quiet()

@@ -7,18 +7,21 @@ from collections.abc import Callable
 from typing import Any
 
 from tdxdbg.errors import TdxdbgError
+from tdxdbg.filters import Filter
 from tdxdbg.traces import open_trace
+from tdxdbg.ui.judging import Here
 from tdxdbg.ui.layout import CODE, QUEUE, UAPI
 from tdxdbg.ui.lines import own, word
 from tdxdbg.ui.live.answer import WrongValueError
 from tdxdbg.ui.live.screen import LiveScreen
-from tdxdbg.ui.live.stops import Breakpoint
 from tdxdbg.ui.live.wire import State, Wire
 from tdxdbg.ui.live.world import World
 from tdxdbg.ui.panes.uapi import UapiPane
 from tdxdbg.ui.prompt import Choice, Offer
+from tdxdbg.ui.stop_list import Breakpoint
 
 _INTERRUPTED = 130
+_TO_COME = 1 << 62
 
 
 class LiveRun(LiveScreen):
@@ -65,9 +68,6 @@ class LiveRun(LiveScreen):
         else:
             self.tell("the first step", "dim")
 
-    def action_row(self, rows: int) -> None:
-        self.go(self.cursor.row + rows)
-
     def action_instruction(self, direction: int) -> None:
         self._quiet()
         command = "step_instruction" if direction > 0 else "reverse_step_instruction"
@@ -99,7 +99,26 @@ class LiveRun(LiveScreen):
             self.past.when_there(lambda: self.past.move(command, **arguments))
         self.say()
 
+    def _here(self) -> Here:
+        """A place to run to may be an exit that is still to come."""
+        here = super()._here()
+        return here._replace(total=_TO_COME) if self.following else here
+
+    def run_to_row(self, row: int) -> None:
+        if row < len(self.timeline):
+            super().run_to_row(row)
+        else:
+            self.run_guest("cont", until=f"index >= {row}")
+
+    def run_to_match(self, wanted: Filter, direction: int) -> None:
+        if direction > 0 and self.following:
+            self.run_guest("cont", until=wanted.text)
+        else:
+            super().run_to_match(wanted, direction)
+
     def action_interrupt(self) -> None:
+        if self.stop_hunting():
+            return
         if self.world.running:
             self.world.wire.interrupt()
         elif not self.past.interrupt():

@@ -23,7 +23,7 @@ from tdxdbg.traces import open_trace
 from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.keys import LIVE_HINTS, LIVE_KEYS, Key
 from tdxdbg.ui.layout import CODE, CONSOLE, LIVE, MEMORY, NEWS, QUEUE, UAPI, Plan
-from tdxdbg.ui.lines import own, word
+from tdxdbg.ui.lines import own
 from tdxdbg.ui.live.answer import AnswerForm
 from tdxdbg.ui.live.looking import Looking
 from tdxdbg.ui.live.past import Past
@@ -43,7 +43,6 @@ from tdxdbg.ui.panes.queue import QueuePane
 from tdxdbg.ui.panes.uapi import UapiPane
 from tdxdbg.ui.remembered import LIVE_SAVED, Saved
 from tdxdbg.ui.screen import bindings
-from tdxdbg.ui.status import Message
 from tdxdbg.ui.widgets.lines_widget import LinesWidget
 
 #: Between two looks at what a running guest has recorded, in seconds.
@@ -202,10 +201,6 @@ class LiveScreen(ReplayApp, inherit_bindings=False):
             if self.following:
                 self._to_present()
 
-    def tell(self, text: str, role: str = "error") -> None:
-        """News in the place of the keys, until the next key; any text."""
-        self.hints.say(Message(word(text)[0], role))
-
     # --- a recording that grows -----------------------------------------------------------
 
     def _frame(self) -> None:
@@ -225,14 +220,8 @@ class LiveScreen(ReplayApp, inherit_bindings=False):
         hurry = self.world.running
         for timeline in self._timelines.values():
             timeline.reach = HURRY if hurry else REACH
-        if not self.trace.refresh():
+        if not self.take_in():
             return
-        rows: set[int] = set()
-        for timeline in self._timelines.values():
-            rows |= timeline.grown()
-        if self.matches is not None:
-            self.matches.grown(rows)
-        self.pane(QUEUE, QueuePane).grown()
         if self.following:
             self._newest()
         self.show()

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
-from tdxdbg.decode.queue import Cell, Role, queue_line
+from tdxdbg.decode.queue import (
+    Cell,
+    Role,
+    delta_text,
+    exits_text,
+    gpa_text,
+    queue_line,
+    size_cell,
+)
+from tdxdbg.decode.summary import RowSummary
 from tdxdbg.decode.text import Safe
 from tdxdbg.decode.values import time_text
 from tdxdbg.errors import TraceError
 from tdxdbg.timeline import Moment, Timeline
-from tdxdbg.ui.lines import Line, Span, cut, line, own, pad, part, right, unpadded, width_of, word
+from tdxdbg.ui.columns import DEFAULT, fitted
+from tdxdbg.ui.lines import Line, Span, cut, line, own, pad, part, right, unpadded, word, wrap
 from tdxdbg.ui.matches import Matches
 from tdxdbg.ui.panes.base import Drawn, MomentPane
+from tdxdbg.ui.shown import All, Selected
 
 _ROLES: Final[dict[Role, str]] = {
     Role.INDEX: "dim",
@@ -39,13 +50,10 @@ _GLYPHS: Final[dict[Role, Safe]] = {
 _HERE: Final = own("▶")
 _MATCH: Final = own("≡")
 _NONE: Final = own(" ")
+_GAP: Final = own("  ")
+_STOP: Final = (own("●"), "error")
+_BLANK: Final = (_NONE, "focus")
 _ARROW: Final = 4
-_NAME_WIDTH: Final = 13
-_RESULT_WIDTH: Final = 12
-#: Narrower queues leave the time out.
-_WITH_TIME: Final = 64
-#: Wider arguments would only stand far from their result.
-_ARGUMENTS_WIDTH: Final = 44
 #: From this width on addresses keep their zeros, and stand below each other.
 _ALIGNED: Final = 34
 
@@ -62,12 +70,41 @@ class QueuePane(MomentPane):
     def __init__(self, id: str) -> None:
         super().__init__(id)
         self.matches: Matches | None = None
+        #: Rows that the filter does not select are not listed; else they are dim.
+        self.hides = True
+        #: Names out of `columns.COLUMNS`.
+        self.wanted: tuple[str, ...] = DEFAULT
+        #: Whether a breakpoint would stop at a row.
+        self.stops_at: Callable[[int], bool] = _never
+        #: Bookmarks: rows with their letters.
+        self.letters: dict[int, str] = {}
+        #: What is said below where the filter selects nothing.
+        self.advice: Sequence[Safe] = ()
         self._time_width = 0
+        self._listed: All = All(0)
+        self._listed_for: tuple[object, ...] = ()
+        self._widths: dict[str, int] = {}
         #: Called with a row that was clicked.
         self.choose_row: Callable[[int], None] = _nothing
 
+    # --- what is listed ---------------------------------------------------------------
+
+    @property
+    def listed(self) -> All:
+        """The rows that stand in the lines now."""
+        total, matches = len(self.timeline or ()), self.matches
+        here = self.moment.row if self.moment is not None else 0
+        selects = matches is not None and self.hides and total
+        key = (total, here, matches, matches.count) if matches and selects else (total,)
+        if key != self._listed_for:
+            self._listed_for = key
+            self._listed = Selected(matches.rows, here) if matches and selects else All(total)
+        return self._listed
+
     def count(self) -> int:
-        return len(self.timeline or ()) or len(self.lines)
+        if not self.timeline:
+            return len(self.lines)
+        return len(self.listed) + len(self._advice_lines())
 
     def show(self, moment: Moment | None) -> None:
         if moment is None or not self.timeline:
@@ -76,24 +113,30 @@ class QueuePane(MomentPane):
         old, self.moment = self.moment, moment
         if not self.outer_size.height:
             return
-        top = self._clamped(self._showing(moment.row))
-        if top != self.top or old is None:
+        before, listed = self._listed, self.listed
+        top = self._clamped(self._showing(listed.line(moment.row)))
+        if top != self.top or old is None or listed is not before:
             self.top = top
             self.refresh()
         elif old.row != moment.row:
-            self.refresh_row(old.row - self.top + self.inset)
-            self.refresh_row(moment.row - self.top + self.inset)
+            self.refresh_row(listed.line(old.row) - self.top + self.inset)
+            self.refresh_row(listed.line(moment.row) - self.top + self.inset)
         self.set_foot(self._foot())
 
     def draw(self, moment: Moment | None) -> Drawn:
         return self.explain(*self.empty), (), None
 
     def redraw_foot(self) -> None:
-        """The count of matches has grown."""
+        """The count of matches has grown, and so has the list of them."""
+        before = self._listed
+        if self.listed is not before:
+            self.redraw()
         self.set_foot(self._foot())
 
     def redraw(self) -> None:
         """Everything anew: what the rows say has changed."""
+        if self.moment is not None and self.outer_size.height:
+            self.top = self._clamped(self._showing(self.listed.line(self.moment.row)))
         self.refresh()
         self.set_foot(self._foot())
 
@@ -104,7 +147,9 @@ class QueuePane(MomentPane):
         text = f"{matches.count} match" if matches.count == 1 else f"{matches.count} matches"
         if not matches.complete:
             text += f" in the first {matches.seen:,}"
-        return (word(text, "dim"),)
+        room = max(self.columns - len(text) - 8, 0)
+        wanted = cut(word(matches.wanted.text)[0], room)
+        return (wanted, "value"), (_GAP, "dim"), word(text, "dim")
 
     # --- rows -------------------------------------------------------------------------
 
@@ -112,41 +157,94 @@ class QueuePane(MomentPane):
         timeline = self.timeline
         if not timeline:
             return super().line_at(index)
-        current = self.moment is not None and index == self.moment.row
-        matched = self.matches is None or self.matches.matches(index)
+        listed = self.listed
+        if index >= len(listed):
+            return self._advice_lines()[index - len(listed)]
+        row = listed.row(index)
+        current = self.moment is not None and row == self.moment.row
+        matched = self.matches is None or self.matches.matches(row)
         try:
-            summary = timeline.summary(index)
+            summary = timeline.summary(row)
+            previous = timeline.summary(listed.row(index - 1)) if self._deltas and index else None
         except TraceError as error:
-            return line(word(f"{index:>6} {error}", "error"), current=current)
+            return line(word(f"{row:>6} {error}", "error"), current=current)
         cells = queue_line(summary)
-        spans = self._spans(cells, shared=summary.shared)
+        marks = self._marks(row, cells[-1].role, matched)
+        spans = self._spans(cells, summary, previous, self.columns - len(marks) - 1)
         if not matched:
             spans = [(text, "dim") for text, _ in spans]
-        mark = _MATCH if self.matches is not None and matched else _NONE
         here = _HERE if current else _NONE
-        return line((here, "focus"), (mark, "focus"), *spans, current=current)
+        return line((here, "focus"), *marks, *spans, current=current)
 
-    def _spans(self, cells: list[Cell], shared: bool | None) -> list[Span]:
+    def _marks(self, row: int, result: Role, matched: bool) -> tuple[Span, ...]:
+        """A breakpoint or match; and where it is needed a bookmark, error or retry."""
+        stops = self.stops_at(row)
+        selected = (_MATCH, "focus") if self._dims and matched else _BLANK
+        first = _STOP if stops else selected
+        if not (self.letters or self._dims or "result" not in self.wanted):
+            return (first,)
+        letter = self.letters.get(row)
+        if letter is not None:
+            return first, word(letter, "focus"), _BLANK
+        if stops and selected is not _BLANK:
+            return first, selected, _BLANK
+        telling = result in (Role.ERROR, Role.RETRY)
+        return first, (_GLYPHS[result], _ROLES[result]) if telling else _BLANK, _BLANK
+
+    @property
+    def _dims(self) -> bool:
+        return self.matches is not None and not self.hides
+
+    @property
+    def _deltas(self) -> bool:
+        return "delta" in self.wanted
+
+    def _fitted(self, room: int) -> dict[str, int]:
+        """The columns with their widths."""
+        digits = max(3, len(str(max(len(self.timeline or ()) - 1, 0))))
+        return fitted(self.wanted, room, digits, self._time_width)
+
+    def _spans(
+        self,
+        cells: list[Cell],
+        summary: RowSummary,
+        previous: RowSummary | None,
+        room: int,
+    ) -> list[Span]:
         index, time, vcpu, name, arguments, result = cells
-        digits = max(3, len(str(max(self.count() - 1, 0))))
-        spans: list[Span] = [(right(index.text, digits), "dim"), (_NONE, "dim")]
-        if self._time_width and self.columns >= _WITH_TIME:
-            spans += [(right(time.text, self._time_width), "dim"), (_NONE, "dim")]
-        spans.append((pad(vcpu.text, 3), "dim"))
-        used = 2 + width_of(spans) + _NAME_WIDTH + 1
-        width = min(max(self.columns - used - _RESULT_WIDTH - 3, 8), _ARGUMENTS_WIDTH)
-        room = max(self.columns - used - width - 3, 0)
-        if width < _ALIGNED:
-            arguments = arguments._replace(text=unpadded(arguments.text))
-        if arguments.text:
-            spans.append((pad(cut(name.text, _NAME_WIDTH), _NAME_WIDTH + 1), "name"))
-            spans += self._arguments(pad(cut(arguments.text, width), width + 1), shared)
-        else:
-            both = _NAME_WIDTH + 1 + width
-            spans.append((pad(cut(name.text, both), both + 1), "name"))
+        widths = self._fitted(room)
+        texts = {
+            "index": (index.text, "dim"),
+            "time": (time.text, "dim"),
+            "vcpu": (vcpu.text, "dim"),
+            "name": (name.text, "name"),
+            "gpa": (gpa_text(summary), "value"),
+            "size": (size_cell(summary), "value"),
+            "exit": (exits_text(summary), "text"),
+        }
+        if previous is not None:
+            texts["delta"] = delta_text(previous.time, summary.time), "dim"
+        if not arguments.text and "arguments" in widths and "name" in widths:
+            # A name without arguments may take their room.
+            widths = {**widths, "name": widths["name"] + widths["arguments"]}
+            del widths["arguments"]
+        spans: list[Span] = []
+        used = 0
+        for column, width in widths.items():
+            if column == "result":
+                spans += self._result(result, max(room - used - 2, 0))
+            elif column == "arguments":
+                spans += self._arguments(_sized(arguments.text, width), summary.shared)
+            else:
+                text, role = texts.get(column, _BLANK)
+                spans += _placed(column, text, role, width)
+            used += width
+        return spans
+
+    def _result(self, result: Cell, room: int) -> list[Span]:
         role = _ROLES[result.role]
         says = result.text if len(result.text) <= room else _brief(result)
-        return [*spans, (_GLYPHS[result.role], role), (_NONE, role), (cut(says, room), role)]
+        return [(_GLYPHS[result.role], role), (_NONE, role), (cut(says, room), role)]
 
     def _arguments(self, text: Safe, shared: bool | None) -> list[Span]:
         """The arguments; of a conversion, the direction in the colour of what is wanted."""
@@ -161,6 +259,7 @@ class QueuePane(MomentPane):
 
     def grown(self) -> None:
         """The recording has more rows now, or more in its last ones."""
+        self._listed_for = ()
         if self.timeline is not None:
             self._measure_time(self.timeline)
         self.redraw()
@@ -172,7 +271,35 @@ class QueuePane(MomentPane):
     # --- the mouse --------------------------------------------------------------------
 
     def clicked(self, index: int) -> None:
-        self.choose_row(index)
+        if index < len(self.listed):
+            self.choose_row(self.listed.row(index))
+
+    # --- nothing is selected ----------------------------------------------------------
+
+    def _advice_lines(self) -> list[Line]:
+        matches = self.matches
+        if matches is None or not self.hides or matches.count or not matches.complete:
+            return []
+        return [line((piece, "dim")) for text in self.advice for piece in wrap(text, self.columns)]
+
+
+def _sized(text: Safe, width: int) -> Safe:
+    """Arguments in a column of that width; with little room, without the zeros of addresses."""
+    if width - 1 < _ALIGNED:
+        text = unpadded(text)
+    return pad(cut(text, width - 1), width)
+
+
+def _placed(column: str, text: Safe, role: str, width: int) -> list[Span]:
+    """A cell in its column: numbers at the right of it."""
+    if column == "vcpu":
+        return [(pad(text, width), role)]
+    if column in _AT_RIGHT:
+        return [(right(cut(text, width - 1), width - 1), role), (_NONE, role)]
+    return [(pad(cut(text, width - 1), width), role)]
+
+
+_AT_RIGHT: Final = frozenset({"index", "time", "delta", "size"})
 
 
 def _brief(result: Cell) -> Safe:
@@ -184,3 +311,7 @@ def _brief(result: Cell) -> Safe:
 
 def _nothing(row: int) -> None:
     """No one listens."""
+
+
+def _never(row: int) -> bool:
+    return False

@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 
 from tdxdbg.decode.text import Safe
 from tdxdbg.ui.dialogs import DialogPane
-from tdxdbg.ui.lines import BLANK, Line, cut, line, own, pad, wrap
+from tdxdbg.ui.lines import BLANK, Line, Span, cut, line, own, pad, wrap
 from tdxdbg.ui.lines import word as span
 from tdxdbg.ui.palette import Palette
 
@@ -20,15 +20,21 @@ _ON: Final = own(" ● ")
 _OFF: Final = own(" ◇ ")
 _TEXT: Final = 44
 _NONE: Final = own("There are none. a sets one: on an exit, an instruction, or a write to memory.")
-_FOOT: Final = ((own("a add  Space on/off  d delete  Esc"), "dim"),)
+_NO_ROWS: Final = own(
+    "There are none. a sets one on exits; w, outside, on a GPA range or a register."
+)
 _KINDS: Final[dict[str, Safe]] = {
     "condition": own("exit "),
     "address": own("code "),
     "watch": own("write"),
+    "exit": own("exit "),
+    "mapping": own("gpa  "),
+    "registers": own("reg  "),
 }
 
 
 #: As a session lists it: id, kind, text, enabled, hits, address, size. Untrusted.
+#: With `more`, not all hits are counted yet.
 Breakpoint = Mapping[str, Any]
 
 
@@ -36,6 +42,8 @@ class StopList(ModalScreen[str | None], inherit_bindings=False):
     """Changes are asked for at once; `update` shows what came of it. "add" wants a new one."""
 
     AUTO_FOCUS: ClassVar[str | None] = "DialogPane"
+    EMPTY: ClassVar[Safe] = _NONE
+    FOOT: ClassVar[tuple[Span, ...]] = ((own("a add  Space on/off  d delete  Esc"), "dim"),)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,B,enter,ctrl+c", "close"),
         Binding("ctrl+q", "app.interrupt"),
@@ -78,12 +86,13 @@ class StopList(ModalScreen[str | None], inherit_bindings=False):
     def _draw(self) -> None:
         lines = [self._line(number, item) for number, item in enumerate(self._stops)]
         if not lines:
-            lines = [BLANK, *(line((piece, "dim")) for piece in wrap(_NONE, _WIDEST))]
-        self._pane.set_lines(lines, _FOOT, self._at if self._pane.rows else None)
+            lines = [BLANK, *(line((piece, "dim")) for piece in wrap(self.EMPTY, _WIDEST))]
+        self._pane.set_lines(lines, self.FOOT, self._at if self._pane.rows else None)
 
     def _line(self, number: int, item: Breakpoint) -> Line:
         kind = _KINDS.get(str(item["kind"]), own("?    "))
         hits, enabled = item["hits"], bool(item["enabled"])
+        more = "+" if item.get("more") else ""
         text = cut(span(str(item["text"]))[0], _TEXT)
         return line(
             (_ON if enabled else _OFF, "error" if enabled else "dim"),
@@ -91,7 +100,7 @@ class StopList(ModalScreen[str | None], inherit_bindings=False):
             (kind, "name"),
             (own("  "), "dim"),
             (pad(text, _TEXT), "value" if enabled else "dim"),
-            span(f"  {hits:,} hit{'s' * (hits != 1)}", "text"),
+            span(f"  {hits:,}{more} hit{'s' * (hits != 1)}", "text"),
             current=number == self._at,
         )
 
@@ -117,3 +126,24 @@ class StopList(ModalScreen[str | None], inherit_bindings=False):
         if index < len(self._stops):
             self._at = index
             self.action_switch()
+
+
+class RowStopList(StopList):
+    """The same over a recording, where one can go to what they stop at."""
+
+    EMPTY: ClassVar[Safe] = _NO_ROWS
+    FOOT: ClassVar[tuple[Span, ...]] = (
+        (own("a add  Space on/off  d delete  n N next, previous hit  Esc"), "dim"),
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,B,ctrl+c", "close"),
+        *StopList.BINDINGS[1:],
+        Binding("n,enter", "go(1)"),
+        Binding("N", "go(-1)"),
+    ]
+
+    def action_go(self, direction: int) -> None:
+        """Close, and go to the next or previous row that this one stops at."""
+        if self._stops:
+            _ = self.dismiss(None)
+            self._change("next" if direction > 0 else "previous", self._stops[self._at])
