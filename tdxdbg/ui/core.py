@@ -155,8 +155,7 @@ class Core(App[int], inherit_bindings=False):
     def _draw_again(self, app: App[Any]) -> None:
         """After a suspension the terminal shows nothing of ours any more."""
         for screen in app.screen_stack:
-            for widget in screen.query(LinesWidget):
-                widget.refresh()
+            screen.refresh()
 
     def _fatal_error(self) -> None:
         """Textual would print a traceback with local variables: what a guest wrote, unescaped."""
