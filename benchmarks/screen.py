@@ -131,9 +131,7 @@ def measure(arguments: Sequence[str], size: str, panes: bool) -> Measured:
             after.seen - before.seen
             for before, after in zip(program.keys, program.keys[1:stepped], strict=False)
         )
-        return Measured(
-            Times(opening), Times(steps), Times(repeat), burst, int(written), anonymous
-        )
+        return Measured(Times(opening), Times(steps), Times(repeat), burst, int(written), anonymous)
 
 
 def _copied(program: Program) -> Iterator[tuple[Frame, list[str]]]:
@@ -178,9 +176,7 @@ def _reached(program: Program, shown: list[Shown], number: int, row: int) -> flo
     raise RuntimeError(f"exit {row} was never shown")
 
 
-def _check_panes(
-    program: Program, shown: list[Shown], steps: int, columns: int, rows: int
-) -> None:
+def _check_panes(program: Program, shown: list[Shown], steps: int, columns: int, rows: int) -> None:
     """Every pane that is seen has to change at every step, or less is measured than is said."""
     places = arrange(columns, rows, View()).places
     for name, place in places.items():

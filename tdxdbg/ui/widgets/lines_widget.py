@@ -20,6 +20,7 @@ from textual.widget import Widget
 from tdxdbg.ui.glyphs import TO_ASCII
 from tdxdbg.ui.lines import BLANK, Line
 from tdxdbg.ui.palette import Palette
+from tdxdbg.ui.widgets.painted import PaintedStrip
 
 _CACHED: Final = 2048
 #: Frames do not take the look of the line that they stand beside.
@@ -138,7 +139,7 @@ class LinesWidget(Widget):
                 room -= len(shown)
         if room:
             segments.append(Segment(" " * room, style("text", line.current)))
-        return Strip(segments, width)
+        return PaintedStrip(segments, width)
 
 
 def _lines(regions: Iterable[Region]) -> set[int]:
