@@ -13,9 +13,10 @@ from textual.binding import BindingType
 from tdxdbg.ui.core import Core
 from tdxdbg.ui.keys import KEYS
 from tdxdbg.ui.screen import bindings
+from tdxdbg.ui.theming import Theming
 
 
-class ReplayApp(Core, inherit_bindings=False):
+class ReplayApp(Theming, Core, inherit_bindings=False):
     """The screen of a recording."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.timer import Timer
 
@@ -60,6 +61,7 @@ class Core(App[int], inherit_bindings=False):
     CSS = """
     Screen { layout: vertical; overflow: hidden; background: $background; }
     ModalScreen { align: center middle; background: $background 60%; }
+    App:ansi ModalScreen { background: transparent; }
     DialogPane, PromptPane { max-width: 100%; max-height: 100%; }
     """
     TITLE = "tdxdbg"
@@ -115,6 +117,10 @@ class Core(App[int], inherit_bindings=False):
     def make_bars(self) -> tuple[LinesWidget, ...]:
         """The lines around the panes."""
         return self.status, self.hints
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """None: the palette knows what the terminal can, and NO_COLOR."""
+        return ()
 
     def get_default_screen(self) -> Screen[None]:
         return PanesScreen(id="_default")

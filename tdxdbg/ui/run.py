@@ -10,7 +10,7 @@ from tdxdbg.errors import BackendError
 from tdxdbg.filters import compile_filter
 from tdxdbg.traces import open_trace
 from tdxdbg.ui.app import ReplayApp
-from tdxdbg.ui.themes import choose, load_themes
+from tdxdbg.ui.themes import all_themes, for_terminal, notice
 
 
 def run_replay(
@@ -30,14 +30,14 @@ def run_replay(
     """
     generation = BY_NAME[kernel] if kernel is not None else None
     wanted = compile_filter(filter_text) if filter_text else None
-    themes = load_themes()
-    palette = choose(themes, theme)
-    notice = themes.problems[0] if themes.problems else ""
+    themes = all_themes()
+    palette = for_terminal(themes, theme, os.environ)
+    said = notice(themes)
     with open_trace(path) as trace:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise BackendError("replay needs a terminal; to a file or pipe use: tdxdbg print")
         if at is not None and at >= len(trace):
-            notice = f"there is no exit {at}: the recording has {len(trace)}"
+            said = f"there is no exit {at}: the recording has {len(trace)}"
         app = ReplayApp(
             trace,
             palette,
@@ -46,7 +46,7 @@ def run_replay(
             wanted=wanted,
             ascii_only=ascii_only,
             title=os.path.basename(path),
-            notice=notice,
+            notice=said,
         )
         app.run()
         if app.crash is not None:

@@ -45,7 +45,7 @@ def drawn(strip: Strip, system: str) -> list[tuple[object, ...]]:
     cells: list[tuple[object, ...]] = []
     for at in range(strip.cell_length):
         cell = screen.buffer[0][at]
-        marks = (cell.bg, cell.reverse, cell.underscore)
+        marks: tuple[object, ...] = (cell.bg, cell.reverse, cell.underscore)
         if cell.data != " " or cell.reverse or cell.underscore:
             marks += (cell.data, cell.fg, cell.bold, cell.italics)
         cells.append(marks)

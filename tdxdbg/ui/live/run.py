@@ -14,7 +14,7 @@ from tdxdbg.session.config import locate
 from tdxdbg.ui.live.app import LiveApp
 from tdxdbg.ui.live.image import Image
 from tdxdbg.ui.live.pick import PickApp
-from tdxdbg.ui.themes import choose, load_themes
+from tdxdbg.ui.themes import all_themes, for_terminal, notice
 
 #: Seconds that the first screen waits for the names in an image.
 _PATIENCE: Final = 0.5
@@ -39,8 +39,8 @@ def run_live(
     TraceError and ThemeError; an error inside the screen is raised when the
     terminal is restored.
     """
-    themes = load_themes()
-    palette = choose(themes, theme)
+    themes = all_themes()
+    palette = for_terminal(themes, theme, os.environ)
     terminal = sys.stdin.isatty() and sys.stderr.isatty()
     if guest is None and terminal:
         picker = PickApp(guests.guests(), palette, ascii_only)
@@ -71,7 +71,7 @@ def run_live(
             start=lambda: Session.start(again),
             ascii_only=ascii_only,
             title=os.path.basename(guest),
-            notice=themes.problems[0] if themes.problems else "",
+            notice=notice(themes),
         )
         try:
             app.run()
