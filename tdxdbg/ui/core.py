@@ -240,6 +240,12 @@ class Core(App[int], inherit_bindings=False):
         else:
             pane.scroll_lines(lines, cells)
 
+    def on_key(self, event: events.Key) -> None:
+        """A key that nothing has taken: if it was typed ahead of a prompt, it is the prompt's."""
+        typed_ahead = getattr(self.screen, "typed_ahead", None)
+        if typed_ahead is not None:
+            typed_ahead(event)
+
     # --- panes ------------------------------------------------------------------------
 
     def focus_pane(self, name: str) -> None:

@@ -33,6 +33,10 @@ from tdxdbg.ui.widgets.pane import Pane
 _WIDEST: Final = 76
 _ASK: Final = own("> ")
 _SPACE: Final = own(" ")
+_HERE: Final = own("▶")
+_GOOD: Final = own("✓ ")
+_BAD: Final = own("‼ ")
+_NONE: Final = own("")
 _BETWEEN: Final = own("  ")
 _FOOT: Final = ((own("Enter takes it  Tab completes  Esc closes"), "dim"),)
 _CHOICE_FOOT: Final = ((own("Enter chooses  Esc closes"), "dim"),)
@@ -128,13 +132,18 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
     def _draw(self) -> None:
         edit = self._pane.edit
         verdict = self._judge(edit.text, edit.cursor)
-        says = wrap(word(verdict.says)[0], self._room)[:2]
+        mark = (_GOOD if verdict.good else _BAD) if verdict.says else _NONE
+        says = wrap(concat(mark, word(verdict.says)[0]), self._room)[:2]
         lines = [line((_ASK, "focus"), *edit_spans(edit, self._room - 2))]
         lines += [line((piece, "ok" if verdict.good else "error")) for piece in says]
         lines += [BLANK] * (3 - len(lines))
         offered = [[word(item, "name")] for item in verdict.words[:_OFFERED]]
         lines.append(line(*crop(joined(offered, _BETWEEN), 0, self._room)))
         self._pane.set_lines([*lines, BLANK, *self._explained()], _FOOT)
+
+    def typed_ahead(self, event: events.Key) -> None:
+        """A key that was on its way to something else when this opened."""
+        self._pane.on_key(event)
 
     def _key(self, event: events.Key) -> bool:
         used = not event.key or self._pane.edit.key(event.key, event.character)
@@ -222,7 +231,8 @@ class Choice(ModalScreen[str | None], inherit_bindings=False):
             fill = blanks(keys - len(offer.shown) + 2)
             lines.append(
                 line(
-                    (concat(_SPACE, offer.shown, fill), "focus"),
+                    (_HERE if number == self._at else _SPACE, "focus"),
+                    (concat(offer.shown, fill), "focus"),
                     *offer.spans,
                     current=number == self._at,
                 )
