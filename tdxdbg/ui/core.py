@@ -6,9 +6,7 @@ control returns to textual, so all of them change in one frame.
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -17,7 +15,6 @@ from typing import Any, ClassVar, Final
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
-from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.timer import Timer
 
@@ -37,7 +34,7 @@ from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.panes import PANES
 from tdxdbg.ui.panes.base import MomentPane
 from tdxdbg.ui.panes.queue import QueuePane
-from tdxdbg.ui.screen import PanesScreen, bindings, freeze
+from tdxdbg.ui.screen import PanesScreen, QuietApp, bindings, freeze
 from tdxdbg.ui.status import HintLine, Message, StatusLine
 from tdxdbg.ui.themes import textual_theme
 from tdxdbg.ui.widgets.desk import Desk
@@ -55,7 +52,7 @@ _SCAN: Final = 16
 _LOOK: Final = 20
 
 
-class Core(App[int], inherit_bindings=False):
+class Core(QuietApp[int], inherit_bindings=False):
     """What every screen over a recording has: panes, cursor, kernels; features are mixed in."""
 
     CSS = """
@@ -64,11 +61,7 @@ class Core(App[int], inherit_bindings=False):
     App:ansi ModalScreen { background: transparent; }
     DialogPane, PromptPane { max-width: 100%; max-height: 100%; }
     """
-    TITLE = "tdxdbg"
     AUTO_FOCUS: ClassVar[str | None] = f"#{QUEUE}"
-    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False
-    ALLOW_SELECT: ClassVar[bool] = False
-    ESCAPE_TO_MINIMIZE: ClassVar[bool] = False
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
     #: What a screen is made of: panes by name, where they stand, keys.
     PANES: ClassVar[Mapping[str, type[MomentPane]]] = PANES
@@ -92,7 +85,6 @@ class Core(App[int], inherit_bindings=False):
         self.trace = trace
         self.palette = palette
         self.ascii_only = ascii_only
-        self.crash: Exception | None = None
         own_timeline = Timeline(trace)
         self._timelines = {own_timeline.generation.name: own_timeline}
         self._wanted = wanted
@@ -117,10 +109,6 @@ class Core(App[int], inherit_bindings=False):
     def make_bars(self) -> tuple[LinesWidget, ...]:
         """The lines around the panes."""
         return self.status, self.hints
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        """None: the palette knows what the terminal can, and NO_COLOR."""
-        return ()
 
     def get_default_screen(self) -> Screen[None]:
         return PanesScreen(id="_default")
@@ -154,20 +142,12 @@ class Core(App[int], inherit_bindings=False):
         if not self.is_headless:
             # Long-lived objects are no work for the collector any more.
             self.set_timer(0.3, freeze)
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-                loop.add_signal_handler(number, self.exit, None, 128 + number)
+            self.end_on_signals()
 
     def _draw_again(self, app: App[Any]) -> None:
         """After a suspension the terminal shows nothing of ours any more."""
         for screen in app.screen_stack:
             screen.refresh()
-
-    def _fatal_error(self) -> None:
-        """Textual would print a traceback with local variables: what a guest wrote, unescaped."""
-        if isinstance(self._exception, Exception):
-            self.crash = self._exception
-        self._close_messages_no_wait()
 
     # --- the cursor -------------------------------------------------------------------
 
@@ -394,9 +374,6 @@ class Core(App[int], inherit_bindings=False):
             self.hints.say(Message(word(f"not written: {error.strerror or error}")[0], "error"))
             return
         self.hints.say(Message(word(f"wrote {path.name}")[0], "ok"))
-
-    def action_interrupt(self) -> None:
-        self.exit(None, 130)
 
     def _background(self) -> None:
         """A slice of the work that can wait: history, counting, searching."""

@@ -10,11 +10,9 @@ import pytest
 from tdxdbg.ui.keys import BY_ID, LIVE_HINTS, LIVE_KEYS
 from tdxdbg.ui.layout import CODE, CONSOLE, MEMORY, QUEUE
 from tdxdbg.ui.live.app import LiveApp
-from tdxdbg.ui.live.pick import PickApp
 from tdxdbg.ui.panes.code import CodePane
 from tdxdbg.ui.panes.console import ConsolePane
 from tdxdbg.ui.panes.memory import MemoryPane
-from tdxdbg.ui.themes import choose, load_themes
 from tests.ui.fake import BASE
 from tests.ui.live import fill, live_app, press, session_of, until
 from tests.ui.screens import pane_text, screen_text
@@ -218,19 +216,6 @@ async def test_every_dialog_opens_at_every_size(app: LiveApp, size: tuple[int, i
             await pilot.press("escape")
             assert len(app.screen_stack) == 1
         await pilot.press(*"12345678")
-
-
-async def test_a_guest_is_picked() -> None:
-    class Sample:
-        name = "hello"
-        story = "says \x1b[31mhello"
-
-    picker = PickApp([Sample(), Sample()], choose(load_themes(), None), False)
-    async with picker.run_test(size=SMALL) as pilot:
-        await pilot.pause(0.05)
-        assert "says \\x1b[31mhello" in "\n".join(screen_text(picker))  # type: ignore[arg-type]
-        await pilot.press("j", "enter")
-    assert picker.return_value == "hello"
 
 
 def test_live_keys_are_unique_and_have_actions() -> None:

@@ -7,13 +7,12 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from tdxdbg import guests
 from tdxdbg.errors import BackendError
 from tdxdbg.session import LiveConfig, Session
 from tdxdbg.session.config import locate
 from tdxdbg.ui.live.app import LiveApp
 from tdxdbg.ui.live.image import Image
-from tdxdbg.ui.live.pick import PickApp
+from tdxdbg.ui.start.run import choose_guest
 from tdxdbg.ui.themes import all_themes, for_terminal, notice
 
 #: Seconds that the first screen waits for the names in an image.
@@ -43,10 +42,9 @@ def run_live(
     palette = for_terminal(themes, theme, os.environ)
     terminal = sys.stdin.isatty() and sys.stderr.isatty()
     if guest is None and terminal:
-        picker = PickApp(guests.guests(), palette, ascii_only)
-        guest = picker.run()
+        guest, status = choose_guest(palette, ascii_only)
         if guest is None:
-            return picker.return_code or 0
+            return status
     if guest is None or not terminal:
         raise BackendError("live needs a terminal; without one use: tdxdbg record")
     path, _ = locate(guest)
