@@ -25,7 +25,7 @@ from tdxdbg.timeline import Moment, Timeline
 from tdxdbg.traces import Trace
 from tdxdbg.ui.cursor import Cursor
 from tdxdbg.ui.dialogs import Dialog, Generations, about_lines, help_lines
-from tdxdbg.ui.export import offline_svg, write_svg
+from tdxdbg.ui.export import write_svg
 from tdxdbg.ui.keys import KEYS, Key
 from tdxdbg.ui.layout import HINTS, QUEUE, REPLAY, STATUS, Plan, View
 from tdxdbg.ui.lines import concat, own, word
@@ -361,10 +361,6 @@ class Core(QuietApp[int], inherit_bindings=False):
         lines = about_lines(self.timeline, self.size.width)
         title = own("about this recording")
         _ = self.push_screen(Dialog(title, lines, self.palette, self.ascii_only))
-
-    def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
-        """The screen as SVG, without anything remote in it; its title is the program's."""
-        return offline_svg(super().export_screenshot(title=self.TITLE, simplify=simplify))
 
     def action_export(self) -> None:
         self._quiet()

@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 
+from tdxdbg.ui.export import offline_svg
 from tdxdbg.ui.keys import Key
 
 Result = TypeVar("Result")
@@ -46,6 +47,10 @@ class QuietApp(App[Result], inherit_bindings=False):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, self.exit, None, 128 + number)
+
+    def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
+        """The screen as SVG, without anything remote in it; its title is the program's."""
+        return offline_svg(super().export_screenshot(title=self.TITLE, simplify=simplify))
 
     def action_interrupt(self) -> None:
         self.exit(None, 130)
