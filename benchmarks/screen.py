@@ -13,6 +13,7 @@ afterwards.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import statistics
@@ -101,11 +102,12 @@ def measure(arguments: Sequence[str], size: str, panes: bool) -> Measured:
     """
     columns, rows = (int(part) for part in size.split("x"))
     opening = []
-    for _ in range(_OPENINGS):
+    for _ in range(1 + _OPENINGS):
         with Program(arguments, columns, rows) as program:
             program.settle(0.5)
             *_, last = [Shown(*item) for item in _copied(program)]
             opening.append(_since(_first_like(program, last.lines, 0), program.started))
+    del opening[0]
     with Program(arguments, columns, rows) as program:
         program.settle(1.0)
         for _ in range(_STEPS):
@@ -116,9 +118,9 @@ def measure(arguments: Sequence[str], size: str, panes: bool) -> Measured:
         for number in range(_STEPS):
             program.wait_until(start + number * _REPEAT)
             program.send("j")
-        program.settle(0.3)
+        program.settle(1.0)
         program.send("j" * _STEPS)
-        program.settle(0.3)
+        program.settle(1.0)
         anonymous = program.anonymous()
         shown = [Shown(*item) for item in _copied(program)]
         if panes:
@@ -235,6 +237,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="write the trace to this file, and leave it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.directory) as name:
+        # Compiled once, as a program that is installed.
+        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(name) / "compiled")
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         trace = options.trace
         if trace is None:
             trace = options.keep or Path(name) / "screen.tdxt"
