@@ -188,9 +188,9 @@ def test_what_is_wrong_is_said_before_the_screen_opens(
 
 def test_without_a_guest_one_is_chosen() -> None:
     with live() as terminal:
-        terminal.wait_for("Which guest is to run?", "accept_walk")
+        terminal.wait_for("sample guests, run live", "▶ accept_walk")
         terminal.send("\r")
-        terminal.wait_for("accept_walk", " IN TD ", gone="Which guest")
+        terminal.wait_for("accept_walk", " IN TD ", gone="sample guests")
         terminal.send("q")
         assert terminal.wait_for_end() == 0
 

@@ -224,3 +224,12 @@ def test_live_keys_are_unique_and_have_actions() -> None:
     for key in LIVE_KEYS:
         assert hasattr(LiveApp, f"action_{key.action.partition('(')[0]}")
     assert all(id in BY_ID for hints in LIVE_HINTS.values() for ids, _ in hints for id in ids)
+
+
+async def test_another_theme_dresses_a_live_run_too(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "s")
+        app.action_theme("tdx-high-contrast")
+        await pilot.pause()
+        assert {pane.palette.name for pane in app.panes.values()} == {"tdx-high-contrast"}
+        assert app.news.palette.name == "tdx-high-contrast"
