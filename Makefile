@@ -9,7 +9,7 @@ FUZZ ?= 100000
 
 PY := .venv/bin/python
 
-.PHONY: help run test lint unit fuzz samples guests lock clean setup setup-dev
+.PHONY: help run test lint unit fuzz samples guests screenshots lock clean setup setup-dev
 .NOTPARALLEL:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make fuzz [FUZZ=n]      the long fuzz run"
 	@echo "make samples            write sample_traces/ anew"
 	@echo "make guests             assemble the sample guests anew"
+	@echo "make screenshots        draw the pictures in docs/ anew"
 	@echo "make lock [UPGRADE=1]   write requirements/ anew"
 	@echo "make clean              remove .venv and everything that was built"
 
@@ -51,6 +52,9 @@ samples: setup-dev
 
 guests: setup-dev
 	$(PY) tools/make_guests.py
+
+screenshots: setup-dev
+	$(PY) tools/screenshot.py
 
 lock:
 	@sh tools/lock $(if $(UPGRADE),--upgrade)

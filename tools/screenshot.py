@@ -1,10 +1,13 @@
 """Draws the pictures in docs/, made by the program itself.
 
 replay.svg is a recording, live.svg a guest on the emulated vCPU at the second
-chunk of its MapGPA, while an answer is typed.
+chunk of its MapGPA, while an answer is typed, start.svg the start page, light.svg
+and contrast.svg the recording in other themes.
 
-Usage: python tools/screenshot.py [--check] [replay|live]
-       python tools/screenshot.py -o FILE [--size 120x36] [--theme NAME] TRACE|GUEST [KEYS]
+Usage: python tools/screenshot.py [--check] [NAME...]
+       python tools/screenshot.py -o FILE [--size 120x36] [--theme NAME] TRACE|GUEST|start [KEYS]
+
+To look at one as pixels: chromium --headless --screenshot=OUT.png --window-size=1482,928 FILE
 """
 
 from __future__ import annotations
@@ -28,23 +31,30 @@ class Picture(NamedTuple):
     """What to open, where, and the keys; a key with a space in it is typed."""
 
     subject: str
-    keys: tuple[str, ...]
+    keys: tuple[str, ...] = ()
     size: str = "120x36"
     at: int = 0
+    theme: str = "tdx-dark"
+
+
+#: From the exit after it back to the TD entry that tells the guest to retry.
+_RETRY: Final = Picture("sample_traces/mapgpa_64mib_interrupted.tdxt", ("S",), at=10)
 
 
 PICTURES: Final[dict[str, Picture]] = {
-    # From the exit after it back to the TD entry that tells the guest to retry.
-    "replay": Picture("sample_traces/mapgpa_64mib_interrupted.tdxt", ("S",), at=10),
+    "replay": _RETRY,
     "live": Picture(
         "mapgpa_retry",
         ("@", "1000 ", "enter", "b", "leaf == MapGPA ", "enter", "c", "s", "e", "EAGAIN "),
         size="130x44",
     ),
+    "start": Picture("start", ("/", "retry "), size="120x24"),
+    "light": _RETRY._replace(theme="tdx-light", size="100x30"),
+    "contrast": _RETRY._replace(theme="tdx-high-contrast", size="100x30"),
 }
 
 
-async def replay(picture: Picture, theme: str) -> str:
+async def replay(picture: Picture) -> str:
     """A recording after these keys, as SVG."""
     from tdxdbg.traces import open_trace
     from tdxdbg.ui.app import ReplayApp
@@ -52,7 +62,9 @@ async def replay(picture: Picture, theme: str) -> str:
 
     trace = ROOT / picture.subject
     with open_trace(trace) as opened:
-        app = ReplayApp(opened, choose(load_themes(), theme), at=picture.at, title=trace.name)
+        app = ReplayApp(
+            opened, choose(load_themes(), picture.theme), at=picture.at, title=trace.name
+        )
         async with app.run_test(size=_size(picture)) as pilot:
             await pilot.pause()
             await pilot.press(*picture.keys)
@@ -60,7 +72,23 @@ async def replay(picture: Picture, theme: str) -> str:
             return app.export_screenshot()
 
 
-async def live(picture: Picture, theme: str) -> str:
+async def start(picture: Picture) -> str:
+    """The start page of somebody who has opened nothing yet, as SVG."""
+    from tdxdbg.guests import guests
+    from tdxdbg.ui.start.app import StartApp
+    from tdxdbg.ui.start.entries import guest_entries, sample_entries
+    from tdxdbg.ui.themes import choose, load_themes
+
+    offered = [*sample_entries(), *guest_entries(guests())]
+    app = StartApp(offered, choose(load_themes(), picture.theme), False)
+    async with app.run_test(size=_size(picture)) as pilot:
+        for key in picture.keys:
+            await pilot.press(*(key.rstrip() if " " in key else (key,)))
+        await pilot.pause()
+        return app.export_screenshot()
+
+
+async def live(picture: Picture) -> str:
     """A guest after these keys, as SVG."""
     from tdxdbg.session import Session
     from tdxdbg.session.config import locate
@@ -72,7 +100,7 @@ async def live(picture: Picture, theme: str) -> str:
     with Session.open(picture.subject, kernel="7.2") as session:
         app = LiveApp(
             session,
-            choose(load_themes(), theme),
+            choose(load_themes(), picture.theme),
             program=Image.read(path),
             start=lambda: session,
             title=picture.subject,
@@ -96,16 +124,22 @@ def _size(picture: Picture) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def draw(picture: Picture, theme: str) -> str:
+def draw(picture: Picture) -> str:
     """As SVG."""
-    return asyncio.run((replay if "." in picture.subject else live)(picture, theme))
+    if picture.subject == "start":
+        return asyncio.run(start(picture))
+    return asyncio.run((replay if "." in picture.subject else live)(picture))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the pictures, or with --check say which are out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("subject", nargs="?", help="replay or live; with -o a trace or a guest")
-    parser.add_argument("keys", nargs="*", help="a key's name, or text that ends with a space")
+    parser.add_argument(
+        "subject",
+        nargs="*",
+        help=f"of {', '.join(PICTURES)}; with -o a trace,"
+        " a guest or start, and keys: their names, or text that ends with a space",
+    )
     parser.add_argument("--at", type=int, default=0)
     parser.add_argument("--size", default="120x36")
     parser.add_argument("--theme", default="tdx-dark")
@@ -115,15 +149,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A picture is in colour, whatever the terminal that asks for it wants.
     os.environ.pop("NO_COLOR", None)
     if options.output is not None:
-        picture = Picture(options.subject, tuple(options.keys), options.size, options.at)
-        options.output.write_text(draw(picture, options.theme), "utf-8")
+        subject, *keys = options.subject
+        picture = Picture(subject, tuple(keys), options.size, options.at, options.theme)
+        options.output.write_text(draw(picture), "utf-8")
         return 0
     stale = 0
     for name, picture in PICTURES.items():
-        if options.subject not in (None, name):
+        if options.subject and name not in options.subject:
             continue
         path = ROOT / "docs" / f"{name}.svg"
-        svg = draw(picture, options.theme)
+        svg = draw(picture)
         if not options.check:
             path.write_text(svg, "utf-8")
         elif not path.exists() or path.read_text("utf-8") != svg:

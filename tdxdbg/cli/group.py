@@ -86,6 +86,7 @@ def _print_completion(ctx: click.Context, _: click.Parameter, shell: str | None)
 
 @click.group(
     cls=Commands,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: tdxdbg replay sample_traces/mapgpa_64mib_interrupted.tdxt",
 )
@@ -100,14 +101,22 @@ def _print_completion(ctx: click.Context, _: click.Parameter, shell: str | None)
     help="Print the shell completion script and stop.",
 )
 @click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:
+def cli(ctx: click.Context, debug: bool) -> int:
     """The terminal debugger for Intel TDX guest exits.
 
     Opens a recording of what a TD asked of KVM, shows each exit decoded, what
     userspace saw in struct kvm_run and what the guest got back, and says what
-    any of six kernel generations would have done.
+    any of six kernel generations would have done. Without a command it shows
+    what there is to open.
     """
     ctx.obj = debug
+    if ctx.invoked_subcommand is not None:
+        return 0
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+        raise click.exceptions.NoArgsIsHelpError(ctx)
+    from tdxdbg.ui.start.run import run_start
+
+    return run_start()
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -15,10 +15,11 @@ from tdxdbg.ui.growing import Growing
 from tdxdbg.ui.keys import KEYS
 from tdxdbg.ui.remembers import Remembers
 from tdxdbg.ui.screen import bindings
+from tdxdbg.ui.theming import Theming
 from tdxdbg.ui.visiting import Visiting
 
 
-class ReplayApp(Visiting, Choosing, Growing, Remembers, inherit_bindings=False):
+class ReplayApp(Visiting, Choosing, Growing, Remembers, Theming, inherit_bindings=False):
     """The screen of a recording."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)

@@ -6,8 +6,6 @@ control returns to textual, so all of them change in one frame.
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +25,7 @@ from tdxdbg.timeline import Moment, Timeline
 from tdxdbg.traces import Trace
 from tdxdbg.ui.cursor import Cursor
 from tdxdbg.ui.dialogs import Dialog, Generations, about_lines
-from tdxdbg.ui.export import offline_svg, write_svg
+from tdxdbg.ui.export import write_svg
 from tdxdbg.ui.keys import KEYS, Key
 from tdxdbg.ui.layout import HINTS, QUEUE, REPLAY, STATUS, Plan, View
 from tdxdbg.ui.lines import concat, own, word
@@ -59,20 +57,17 @@ _LOOK: Final = 20
 Kind = TypeVar("Kind", bound=Screen[Any])
 
 
-class Core(Typed, inherit_bindings=False):
+class Core(Typed[int], inherit_bindings=False):
     """What every screen over a recording has: panes, cursor, kernels; features are mixed in."""
 
     CSS = """
     Screen { layout: vertical; overflow: hidden; background: $background; }
     ModalScreen { align: center middle; background: $background 60%; }
     ConditionPrompt { align: center bottom; background: $background 20%; }
+    App:ansi ModalScreen { background: transparent; }
     DialogPane, PromptPane { max-width: 100%; max-height: 100%; }
     """
-    TITLE = "tdxdbg"
     AUTO_FOCUS: ClassVar[str | None] = f"#{QUEUE}"
-    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False
-    ALLOW_SELECT: ClassVar[bool] = False
-    ESCAPE_TO_MINIMIZE: ClassVar[bool] = False
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
     #: What a screen is made of: panes by name, where they stand, keys.
     PANES: ClassVar[Mapping[str, type[MomentPane]]] = PANES
@@ -96,7 +91,6 @@ class Core(Typed, inherit_bindings=False):
         self.trace = trace
         self.palette = palette
         self.ascii_only = ascii_only
-        self.crash: Exception | None = None
         own_timeline = Timeline(trace)
         self._timelines = {own_timeline.generation.name: own_timeline}
         self._wanted = wanted
@@ -164,21 +158,12 @@ class Core(Typed, inherit_bindings=False):
         if not self.is_headless:
             # Long-lived objects are no work for the collector any more.
             self.set_timer(0.3, freeze)
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-                loop.add_signal_handler(number, self.exit, None, 128 + number)
+            self.end_on_signals()
 
     def _draw_again(self, app: App[Any]) -> None:
         """After a suspension the terminal shows nothing of ours any more."""
         for screen in app.screen_stack:
-            for widget in screen.query(LinesWidget):
-                widget.refresh()
-
-    def _fatal_error(self) -> None:
-        """Textual would print a traceback with local variables: what a guest wrote, unescaped."""
-        if isinstance(self._exception, Exception):
-            self.crash = self._exception
-        self._close_messages_no_wait()
+            screen.refresh()
 
     # --- the cursor -------------------------------------------------------------------
 
@@ -264,8 +249,6 @@ class Core(Typed, inherit_bindings=False):
             self.move(lines)
         else:
             pane.scroll_lines(lines, cells)
-
-    # --- panes ------------------------------------------------------------------------
 
     def focus_pane(self, name: str) -> None:
         """Give a pane the focus, and bring it to the front."""
@@ -381,10 +364,6 @@ class Core(Typed, inherit_bindings=False):
         title = own("about this recording")
         _ = self.push_screen(Dialog(title, lines, self.palette, self.ascii_only))
 
-    def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
-        """The screen as SVG, without anything remote in it; its title is the program's."""
-        return offline_svg(super().export_screenshot(title=self.TITLE, simplify=simplify))
-
     def action_export(self) -> None:
         self._quiet()
         try:
@@ -393,9 +372,6 @@ class Core(Typed, inherit_bindings=False):
             self.hints.say(Message(word(f"not written: {error.strerror or error}")[0], "error"))
             return
         self.hints.say(Message(word(f"wrote {path.name}")[0], "ok"))
-
-    def action_interrupt(self) -> None:
-        self.exit(None, 130)
 
     def tell(self, text: str, role: str = "error") -> None:
         """News in the place of the keys, until the next key; any text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from rich.style import Style
@@ -29,6 +29,17 @@ COLOURS: Final[dict[str, str]] = {
     "why": "the reason of a decision, with the kernel function",
 }
 
+#: What a theme can say instead of #rrggbb: a colour of the terminal's own palette. `faint` is
+#: plain text, dimmed; `reverse`, of what lies behind, turns the colours of the text around.
+TERMINAL_COLOURS: Final = (
+    "default", "faint", "reverse",
+    "black", "red", "green", "yellow", "blue", "magenta", "cyan", "white",
+    "bright_black", "bright_red", "bright_green", "bright_yellow",
+    "bright_blue", "bright_magenta", "bright_cyan", "bright_white",
+)  # fmt: skip
+#: Colours that lie behind text.
+BEHIND: Final = frozenset({"background", "cursor", "lit"})
+
 #: Roles are the colours that text can have, and these, made of them.
 _BOLD: Final = frozenset({"changed", "error", "focus"})
 _EXTRA: Final[dict[str, tuple[str, str]]] = {
@@ -48,12 +59,28 @@ _STATES: Final = ("shared", "private", "mixed")
 
 @dataclass(frozen=True)
 class Palette:
-    """The styles of a theme by role. `dark` says which way its contrast goes."""
+    """The styles of a theme by role. `dark` says which way its contrast goes.
+
+    `plain`: no colour at all, for NO_COLOR; attributes and glyphs say what
+    colours would have.
+    """
 
     name: str
     dark: bool
     colours: dict[str, str]
+    title: str = ""
+    plain: bool = False
     _styles: dict[tuple[str, bool], Style] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def ansi(self) -> bool:
+        """Whether it follows the terminal's own palette, at least in part."""
+        named = set(self.colours.values()) & set(TERMINAL_COLOURS)
+        return self.plain or bool(named - {"reverse"})
+
+    def without_colour(self) -> Palette:
+        """The same in the terminal's plain colours."""
+        return replace(self, plain=True, _styles={})
 
     def style(self, role: str, current: bool = False) -> Style:
         """The full style of a role; `current`: on the line of the cursor."""
@@ -66,17 +93,28 @@ class Palette:
     def _make(self, role: str, current: bool) -> Style:
         colour, attributes = _EXTRA.get(role, (role, "bold" if role in _BOLD else ""))
         behind = "cursor" if current else "background"
+        turned = False
         if role.endswith("_lit"):
             colour, behind, attributes = role.removesuffix("_lit"), "lit", "underline"
         elif role.endswith("_now"):
-            colour, behind, attributes = "changed", role.removesuffix("_now"), "bold"
+            # Never reversed: a reversed ▓ is a ░.
+            colour, behind = "changed", role.removesuffix("_now")
+            attributes = "bold underline" if self.plain else "bold"
         words = attributes.split()
+        front, back = self.colours[colour], self.colours[behind]
+        if back == "reverse":
+            # One bar, whatever the colours of what stands in it.
+            front, back = self.colours["text"], self.colours["background"]
+            turned = True
+        turned ^= current and self.plain
+        reverse = ("reverse" in words) ^ turned
         return Style(
-            color=self.colours[colour],
-            bgcolor=self.colours[behind],
+            color=None if self.plain else "default" if front == "faint" else front,
+            bgcolor=None if self.plain else back,
             bold="bold" in words or current or None,
+            dim=(front == "faint" and not self.plain and not reverse) or None,
             italic="italic" in words or None,
-            reverse="reverse" in words or None,
+            reverse=reverse or None,
             underline="underline" in words or None,
         )
 

@@ -34,6 +34,10 @@ from tdxdbg.ui.widgets.pane import Pane
 _WIDEST: Final = 76
 _ASK: Final = own("> ")
 _SPACE: Final = own(" ")
+_HERE: Final = own("▶")
+_GOOD: Final = own("✓ ")
+_BAD: Final = own("‼ ")
+_NONE: Final = own("")
 _BETWEEN: Final = own("  ")
 _FOOT: Final = ((own("Enter takes it  Tab completes  Esc closes"), "dim"),)
 _CHOICE_FOOT: Final = ((own("Enter chooses  Esc closes"), "dim"),)
@@ -76,6 +80,12 @@ class PromptPane(Pane):
         event.stop()
         self.edit.insert(event.text)
         self.take(events.Key("", None))
+
+
+def _mark(verdict: Verdict) -> Safe:
+    if verdict.unfinished:
+        return _NONE
+    return _GOOD if verdict.good else _BAD
 
 
 def edit_spans(edit: LineEdit, width: int, role: str = "value") -> tuple[Span, ...]:
@@ -156,7 +166,8 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
     def _draw(self) -> None:
         edit = self._pane.edit
         verdict = self._judge(edit.text, edit.cursor)
-        says = wrap(word(verdict.says)[0], self._room)[:2]
+        mark = _mark(verdict) if verdict.says else _NONE
+        says = wrap(concat(mark, word(verdict.says)[0]), self._room)[:2]
         lines = [line((_ASK, "focus"), *edit_spans(edit, self._room - 2)), *self._below(verdict)]
         role = "dim" if verdict.unfinished else "ok" if verdict.good else "error"
         lines += [line((piece, role)) for piece in says]
@@ -290,7 +301,8 @@ class Choice(ModalScreen[str | None], inherit_bindings=False):
             fill = blanks(keys - len(offer.shown) + 2)
             lines.append(
                 line(
-                    (concat(_SPACE, offer.shown, fill), "focus"),
+                    (_HERE if number == self._at else _SPACE, "focus"),
+                    (concat(offer.shown, fill), "focus"),
                     *offer.spans,
                     current=number == self._at,
                 )

@@ -14,7 +14,7 @@ from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.remembered import memory_of_trace
 from tdxdbg.ui.settings import Settings, load_settings
-from tdxdbg.ui.themes import ThemeError, Themes, choose, load_themes
+from tdxdbg.ui.themes import ThemeError, Themes, all_themes, for_terminal, notice
 
 
 def run_replay(
@@ -36,15 +36,15 @@ def run_replay(
     """
     generation = BY_NAME[kernel] if kernel is not None else None
     wanted = compile_filter(filter_text) if filter_text else None
-    themes = load_themes()
+    themes = all_themes()
     settings, problems = load_settings()
     palette, problems = choose_palette(themes, theme, settings, problems)
-    notice = themes.problems[0] if themes.problems else ""
+    said = notice(themes)
     with open_trace(path) as trace:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise BackendError("replay needs a terminal; to a file or pipe use: tdxdbg print")
         if at is not None and at >= len(trace):
-            notice = f"there is no exit {at}: the recording has {len(trace)}"
+            said = f"there is no exit {at}: the recording has {len(trace)}"
         app = ReplayApp(
             trace,
             palette,
@@ -53,7 +53,7 @@ def run_replay(
             wanted=wanted,
             ascii_only=ascii_only or settings.ascii,
             title=os.path.basename(path),
-            notice=notice,
+            notice=said,
         )
         app.use_settings(settings, problems)
         given = {"kernel": kernel, "cursor": at, "filter": filter_text}
@@ -77,11 +77,11 @@ def choose_palette(
     Raises ThemeError for the command line's.
     """
     try:
-        return choose(themes, wanted or settings.theme), problems
+        return for_terminal(themes, wanted or settings.theme or None, os.environ), problems
     except ThemeError as error:
         if wanted:
             raise
-        return choose(themes, None), (*problems, f"settings.toml: {error}")
+        return for_terminal(themes, None, os.environ), (*problems, f"settings.toml: {error}")
 
 
 def say_afterwards(text: str) -> None:

@@ -14,6 +14,9 @@ from tdxdbg.ui.matches import Matches
 from tdxdbg.ui.widgets.lines_widget import LinesWidget
 
 _SPACE: Final = own(" ")
+_NONE: Final = own("")
+#: What is said in colour is said by a glyph too.
+_MARKS: Final = {"error": own("‼ "), "ok": own("✓ ")}
 _BETWEEN: Final = own("  ")
 _KERNEL: Final = (own("kernel "), "dim")
 #: Below this width the word "kernel" is left out.
@@ -150,8 +153,10 @@ class HintLine(LinesWidget):
         if shape == "words":
             return line((_WORDS[y], "text")) if y < len(_WORDS) else BLANK
         if self._message is not None:
-            text = cut(concat(_SPACE, self._message.text), self.outer_size.width)
-            return line((text, self._message.role))
+            said, role = self._message
+            mark = _MARKS.get(role, _NONE)
+            mark = _NONE if said.startswith(mark) else mark
+            return line((cut(concat(_SPACE, mark, said), self.outer_size.width), role))
         if shape == "single":
             fitting = (text for text in _ENLARGE if len(text) <= size.width)
             return line((next(fitting, _ENLARGE[-1]), "dim"))

@@ -16,8 +16,10 @@ from tdxdbg.ui.lines import word as span
 from tdxdbg.ui.palette import Palette
 
 _WIDEST: Final = 76
-_ON: Final = own(" ● ")
-_OFF: Final = own(" ◇ ")
+_HERE: Final = own("▶")
+_NOT_HERE: Final = own(" ")
+_ON: Final = own("● ")
+_OFF: Final = own("◇ ")
 _TEXT: Final = 44
 _NONE: Final = own("There are none. a sets one: on an exit, an instruction, or a write to memory.")
 _NO_ROWS: Final = own(
@@ -95,6 +97,7 @@ class StopList(ModalScreen[str | None], inherit_bindings=False):
         more = "+" if item.get("more") else ""
         text = cut(span(str(item["text"]))[0], _TEXT)
         return line(
+            (_HERE if number == self._at else _NOT_HERE, "focus"),
             (_ON if enabled else _OFF, "error" if enabled else "dim"),
             span(f"{item['id']:>3} ", "dim"),
             (kind, "name"),

@@ -10,13 +10,13 @@ and a prompt gets its text without a detour.
 from __future__ import annotations
 
 from textual import events
-from textual.app import App
 
 from tdxdbg.ui.commands.palette import CommandPalette
 from tdxdbg.ui.prompt import Prompt
+from tdxdbg.ui.screen import QuietApp, Result
 
 
-class Typed(App[int], inherit_bindings=False):
+class Typed(QuietApp[Result], inherit_bindings=False):
     """An app whose keys do not overtake each other."""
 
     async def on_event(self, event: events.Event) -> None:

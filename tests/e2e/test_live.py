@@ -67,6 +67,13 @@ def test_a_guest_runs_to_its_end_and_its_console_is_shown() -> None:
         assert terminal.wait_for_end() == 0
 
 
+def test_what_is_typed_ahead_of_a_prompt_is_not_lost() -> None:
+    with live("mapgpa_retry") as terminal:
+        terminal.wait_for(" IN TD ", "6 code")
+        terminal.send("@rsp\r")
+        terminal.wait_for("virtual", gone="memory at")
+
+
 def test_instructions_symbols_and_memory() -> None:
     with live("mapgpa_retry") as terminal:
         terminal.wait_for(" IN TD ", "6 code")
@@ -181,9 +188,9 @@ def test_what_is_wrong_is_said_before_the_screen_opens(
 
 def test_without_a_guest_one_is_chosen() -> None:
     with live() as terminal:
-        terminal.wait_for("Which guest is to run?", "accept_walk")
+        terminal.wait_for("sample guests, run live", "▶ accept_walk")
         terminal.send("\r")
-        terminal.wait_for("accept_walk", " IN TD ", gone="Which guest")
+        terminal.wait_for("accept_walk", " IN TD ", gone="sample guests")
         terminal.send("q")
         assert terminal.wait_for_end() == 0
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import pytest
 
@@ -84,21 +85,74 @@ def test_a_signal_ends_it_and_restores_the_terminal(number: signal.Signals) -> N
         assert bytes(terminal.output).rfind(b"?1049l") > 0
 
 
-def test_without_colour_and_in_ascii() -> None:
-    with Terminal("replay", RETRY, "--ascii", env={"NO_COLOR": "1"}) as terminal:
-        terminal.wait_for("exit 0/21", "+= 1 exits =")
-        terminal.send("j" * 9)
-        terminal.wait_for("exit 9/21")
+#: The parameters of every SGR sequence that was written.
+_SGR = re.compile(rb"\x1b\[([0-9;]*)m")
+
+
+def colours(written: bytes) -> set[str]:
+    """Which colours were asked for, by number or as RGB; the terminal's own are none."""
+    found: set[str] = set()
+    for match in _SGR.finditer(written):
+        codes = [int(code or 0) for code in match[1].split(b";")]
+        while codes:
+            code = codes.pop(0)
+            if code in (38, 48):
+                kind = codes.pop(0)
+                found.add("rgb" if kind == 2 else "256")
+                del codes[: 3 if kind == 2 else 1]
+            elif code not in (39, 49) and (30 <= code <= 47 or 90 <= code <= 107):
+                found.add("16")
+    return found
+
+
+KEYS = "j" * 9 + "?" + "\x1b"
+
+
+@pytest.mark.parametrize(
+    ("env", "arguments", "expected"),
+    [
+        ({}, (), {"rgb"}),
+        ({"COLORTERM": "", "TERM": "xterm-256color"}, (), {"256"}),
+        ({"COLORTERM": "", "TERM": "xterm"}, (), {"16"}),
+        ({"COLORTERM": "", "TERM": "linux"}, (), {"16"}),
+        ({}, ("--theme", "tdx-16"), {"16"}),
+        ({"NO_COLOR": "1"}, (), set()),
+        ({"NO_COLOR": "1"}, ("--ascii",), set()),
+        ({"NO_COLOR": "1"}, ("--theme", "tdx-light"), set()),
+        ({"NO_COLOR": "1", "TERM": "linux", "COLORTERM": ""}, (), set()),
+    ],
+)
+def test_the_terminal_gets_only_colours_that_it_has(
+    env: dict[str, str], arguments: tuple[str, ...], expected: set[str]
+) -> None:
+    with Terminal("replay", RETRY, *arguments, env=env) as terminal:
+        terminal.wait_for("exit 0/21", "1 exits")
+        terminal.send(KEYS)
+        terminal.wait_for("exit 9/21", gone="Esc closes")
         terminal.settle()
-        colours = {
-            tuple(int(part) for part in colour.split(b";"))
-            for colour in _truecolours(bytes(terminal.output))
-        }
-        assert all(red == green == blue for red, green, blue in colours)
+        written = bytes(terminal.output)
+        assert colours(written) == expected
+        # Bold and reverse stay whatever the colours are.
+        codes = {code for match in _SGR.finditer(written) for code in match[1].split(b";")}
+        assert {b"1", b"7"} <= codes
+        if "--ascii" in arguments:
+            assert "+= 1 exits =" in terminal.text
+            assert terminal.text.isascii()
 
 
-def _truecolours(written: bytes) -> list[bytes]:
-    return re.findall(rb"[34]8;2;([0-9]+;[0-9]+;[0-9]+)", written)
+def test_a_theme_of_the_user_and_a_bad_one(tmp_path: Path) -> None:
+    folder = tmp_path / "tdxdbg" / "themes"
+    folder.mkdir(parents=True)
+    mine = 'name = "mine"\nbase = "tdx-dark"\ndark = true\n[colors]\nbackground = "#010203"\n'
+    (folder / "mine.toml").write_text(mine, "utf-8")
+    (folder / "bad.toml").write_text('name = "\x1b[31m"\n', "utf-8")
+    (folder / "worse.toml").write_bytes(b"\xff")
+    env = {"XDG_CONFIG_HOME": str(tmp_path)}
+    with Terminal("replay", RETRY, "--theme", "mine", columns=120, env=env) as terminal:
+        terminal.wait_for("exit 0/21", "bad.toml: ", "(and 1 more)")
+        assert b"48;2;1;2;3" in terminal.output
+        terminal.send("j")
+        terminal.wait_for("exit 1/21", gone="bad.toml")
 
 
 @pytest.mark.parametrize(

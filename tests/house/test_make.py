@@ -121,6 +121,7 @@ def test_without_a_target_it_lists_them(checkout: Path) -> None:
         "fuzz",
         "samples",
         "guests",
+        "screenshots",
         "lock",
         "clean",
     ]

@@ -10,11 +10,9 @@ import pytest
 from tdxdbg.ui.keys import BY_ID, LIVE_HINTS, LIVE_KEYS
 from tdxdbg.ui.layout import CODE, CONSOLE, MEMORY, QUEUE
 from tdxdbg.ui.live.app import LiveApp
-from tdxdbg.ui.live.pick import PickApp
 from tdxdbg.ui.panes.code import CodePane
 from tdxdbg.ui.panes.console import ConsolePane
 from tdxdbg.ui.panes.memory import MemoryPane
-from tdxdbg.ui.themes import choose, load_themes
 from tests.ui.fake import BASE
 from tests.ui.live import fill, live_app, press, session_of, until
 from tests.ui.screens import pane_text, screen_text
@@ -220,22 +218,18 @@ async def test_every_dialog_opens_at_every_size(app: LiveApp, size: tuple[int, i
         await pilot.press(*"12345678")
 
 
-async def test_a_guest_is_picked() -> None:
-    class Sample:
-        name = "hello"
-        story = "says \x1b[31mhello"
-
-    picker = PickApp([Sample(), Sample()], choose(load_themes(), None), False)
-    async with picker.run_test(size=SMALL) as pilot:
-        await pilot.pause(0.05)
-        assert "says \\x1b[31mhello" in "\n".join(screen_text(picker))  # type: ignore[arg-type]
-        await pilot.press("j", "enter")
-    assert picker.return_value == "hello"
-
-
 def test_live_keys_are_unique_and_have_actions() -> None:
     names = [name for key in LIVE_KEYS for name in key.keys.split(",")]
     assert len(names) == len(set(names))
     for key in LIVE_KEYS:
         assert hasattr(LiveApp, f"action_{key.action.partition('(')[0]}")
     assert all(id in BY_ID for hints in LIVE_HINTS.values() for ids, _ in hints for id in ids)
+
+
+async def test_another_theme_dresses_a_live_run_too(app: LiveApp) -> None:
+    async with app.run_test(size=FULL) as pilot:
+        await press(pilot, "s")
+        app.action_theme("tdx-high-contrast")
+        await pilot.pause()
+        assert {pane.palette.name for pane in app.panes.values()} == {"tdx-high-contrast"}
+        assert app.news.palette.name == "tdx-high-contrast"

@@ -66,7 +66,7 @@ def test_nothing_of_textual_or_rich_that_takes_text_is_called() -> None:
 
 
 def test_strips_and_segments_are_made_in_one_place() -> None:
-    assert places(calls({"Segment", "Strip"}, STRIPS)) == []
+    assert places(calls({"PaintedStrip", "Segment", "Strip"}, STRIPS)) == []
 
 
 def test_safe_text_is_claimed_only_where_pieces_of_it_are_cut() -> None:

@@ -86,6 +86,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("instruction", "instruction", aliases=("si", "stepi")),
     Command("instruction-back", "instruction_back", aliases=("rsi", "reverse-stepi")),
     # Without a key.
+    Command("theme", "", "NAME", "judge_theme", "action_theme", "another theme"),
     Command("settings", action="command_settings",
             help="where the settings are, what they say, what is wrong with them"),
     Command("forget", action="command_forget",

@@ -7,17 +7,16 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from tdxdbg import guests
 from tdxdbg.errors import BackendError
 from tdxdbg.session import LiveConfig, Session
 from tdxdbg.session.config import locate
 from tdxdbg.ui.live.app import LiveApp
 from tdxdbg.ui.live.image import Image
-from tdxdbg.ui.live.pick import PickApp
 from tdxdbg.ui.remembered import memory_of_guest
 from tdxdbg.ui.run import choose_palette, say_afterwards
 from tdxdbg.ui.settings import load_settings
-from tdxdbg.ui.themes import load_themes
+from tdxdbg.ui.start.run import choose_guest
+from tdxdbg.ui.themes import all_themes, notice
 
 #: Seconds that the first screen waits for the names in an image.
 _PATIENCE: Final = 0.5
@@ -42,16 +41,15 @@ def run_live(
     TraceError and ThemeError; an error inside the screen is raised when the
     terminal is restored.
     """
-    themes = load_themes()
+    themes = all_themes()
     settings, problems = load_settings()
     palette, problems = choose_palette(themes, theme, settings, problems)
     ascii_only = ascii_only or settings.ascii
     terminal = sys.stdin.isatty() and sys.stderr.isatty()
     if guest is None and terminal:
-        picker = PickApp(guests.guests(), palette, ascii_only)
-        guest = picker.run()
+        guest, status = choose_guest(palette, ascii_only)
         if guest is None:
-            return picker.return_code or 0
+            return status
     if guest is None or not terminal:
         raise BackendError("live needs a terminal; without one use: tdxdbg record")
     path, _ = locate(guest)
@@ -76,7 +74,7 @@ def run_live(
             start=lambda: Session.start(again),
             ascii_only=ascii_only,
             title=os.path.basename(guest),
-            notice=themes.problems[0] if themes.problems else "",
+            notice=notice(themes),
         )
         app.use_settings(settings, problems)
         app.remember(memory_of_guest(path))

@@ -13,7 +13,6 @@ from tdxdbg.ui.lines import (
     Line,
     Span,
     blanks,
-    concat,
     crop,
     cut,
     line,
@@ -31,6 +30,7 @@ _STOP: Final = own("●")
 _OFF: Final = own("◇")
 _NONE: Final = own(" ")
 _SPACE: Final = own(" ")
+_CHANGED: Final = own("→")
 _COLON: Final = own(":")
 _COMMENT: Final = own("; ")
 _BAR: Final = own("│ ")
@@ -185,15 +185,16 @@ class CodePane(MomentPane):
         value = sight.registers[name]
         changed = self._before.get(name, value) != value
         role = "changed" if changed else "dim" if not value else "value"
-        return [(concat(word(name)[0], _SPACE), "name"), word(f"{value:x}", role)]
+        mark = _CHANGED if changed else _SPACE
+        return [word(name, "name"), (mark, role), word(f"{value:x}", role)]
 
     def _registers(self, sight: Sight) -> list[Line]:
         names = [name for name in _ORDER if name in sight.registers]
         names += [name for name in sight.registers if name not in _ORDER]
         lines = []
         for name in names:
-            label, value = self._register(sight, name)
-            lines.append(line((pad(label[0], 7), label[1]), value))
+            label, mark, value = self._register(sight, name)
+            lines.append(line((pad(label[0], 6), label[1]), mark, value))
         return lines
 
 

@@ -22,6 +22,7 @@ _SPACE: Final = own(" ")
 _NOT_YET: Final = own("@ shows the memory at an address, a symbol or a register.")
 _WAIT: Final = own("··")
 _DOT: Final = own(".")
+_CHANGED: Final = (own("→"), "focus")
 _NO: Final = own("--")
 
 
@@ -166,7 +167,7 @@ class MemoryPane(MomentPane):
         return tuple(spans)
 
     def _line(self, address: int) -> Line:
-        spans: list[Span] = [word(f"{address:0{self._digits}x} ", "dim")]
+        spans: list[Span] = [word(f"{address:0{self._digits}x}", "dim"), (_SPACE, "dim")]
         text: list[Span] = []
         width, group = self._shape
         for at in range(width):
@@ -177,6 +178,9 @@ class MemoryPane(MomentPane):
             shown, letter, role = self._byte(address + at)
             spans.append((shown, role))
             text.append((letter, role))
+        if any(role == "changed" for _, role in text):
+            # Which bytes is said in bold; that there are some, with a glyph.
+            spans[1] = _CHANGED
         return line(*_joined(spans), (_SPACE, "dim"), *_joined(text))
 
     def _byte(self, address: int) -> tuple[Safe, Safe, str]:

@@ -1,0 +1,1 @@
+"""The start page: what can be opened, where no file was given."""
