@@ -8,9 +8,9 @@ from typing import Any
 
 from tdxdbg.errors import TdxdbgError
 from tdxdbg.traces import open_trace
+from tdxdbg.ui.answer.form import WrongValueError
 from tdxdbg.ui.layout import CODE, QUEUE, UAPI
 from tdxdbg.ui.lines import own, word
-from tdxdbg.ui.live.answer import WrongValueError
 from tdxdbg.ui.live.screen import LiveScreen
 from tdxdbg.ui.live.stops import Breakpoint
 from tdxdbg.ui.live.wire import State, Wire

@@ -20,11 +20,11 @@ from textual.timer import Timer
 from tdxdbg.decode.text import Safe
 from tdxdbg.timeline.timeline import REACH
 from tdxdbg.traces import open_trace
+from tdxdbg.ui.answer.form import AnswerForm
 from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.keys import LIVE_HINTS, LIVE_KEYS, Key
 from tdxdbg.ui.layout import CODE, CONSOLE, LIVE, MEMORY, NEWS, QUEUE, UAPI, Plan
 from tdxdbg.ui.lines import own, word
-from tdxdbg.ui.live.answer import AnswerForm
 from tdxdbg.ui.live.looking import Looking
 from tdxdbg.ui.live.past import Past
 from tdxdbg.ui.live.place import behind

@@ -13,6 +13,8 @@ from tdxdbg.decode.values import errno_text
 from tdxdbg.engine import Completer, Outcome, Step
 from tdxdbg.engine.recorded import KNOWN_COMPLETER, KNOWN_ERRNO, KNOWN_RUN_FLAGS
 from tdxdbg.timeline import Difference, Moment
+from tdxdbg.ui.answer.form import AnswerForm
+from tdxdbg.ui.answer.pending import pending_lines
 from tdxdbg.ui.lines import (
     BLANK,
     Line,
@@ -28,8 +30,6 @@ from tdxdbg.ui.lines import (
     word,
     wrap,
 )
-from tdxdbg.ui.live.answer import AnswerForm
-from tdxdbg.ui.live.pending import pending_lines
 from tdxdbg.ui.panes.base import Drawn, MomentPane
 
 _COMPLETER: Final = own("complete_userspace_io")

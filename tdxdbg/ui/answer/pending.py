@@ -10,8 +10,8 @@ from tdxdbg.decode.uapi import UapiRow
 from tdxdbg.engine import Answer
 from tdxdbg.session.edit import answer_type
 from tdxdbg.timeline import Moment
+from tdxdbg.ui.answer.form import AnswerForm, Value, WrongValueError, value_text
 from tdxdbg.ui.lines import Line, Span, blanks, cut, line, own, pad, width_of, word
-from tdxdbg.ui.live.answer import AnswerForm, Value, WrongValueError, value_text
 from tdxdbg.ui.prompt import edit_spans
 
 _ARROW: Final = own("     ← ")
