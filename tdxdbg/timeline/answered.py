@@ -226,7 +226,7 @@ def _replay(
     *,
     own: bool,
 ) -> int:
-    """Bring the engine to the exit; returns its vCPU, raises _UnknownError when it goes elsewhere."""
+    """Bring the engine to the exit; returns its vCPU, or raises where it goes elsewhere."""
     vcpu = inputs[0].vcpu
     engine.force_into_td(vcpu)
     asks = False

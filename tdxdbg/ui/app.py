@@ -10,12 +10,12 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from tdxdbg.ui.core import Core
 from tdxdbg.ui.keys import KEYS
+from tdxdbg.ui.pointing import Pointing
 from tdxdbg.ui.screen import bindings
 
 
-class ReplayApp(Core, inherit_bindings=False):
+class ReplayApp(Pointing, inherit_bindings=False):
     """The screen of a recording."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)

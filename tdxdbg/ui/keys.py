@@ -43,7 +43,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("step_back", "S,backspace", "step(-1)", "S", "", MOVE),
     Key("first", "g,home", "end(-1)", "g", "first, last exit; 415G: to exit 415", MOVE),
     Key("last", "G,end", "end(1)", "G", "", MOVE),
-    Key("down", "down", "arrow(0,1)", "Down", "next, previous exit; scroll the focused pane", MOVE),
+    Key("down", "down", "arrow(0,1)", "Down", "next, previous exit, or line of a pane", MOVE),
     Key("up", "up", "arrow(0,-1)", "Up", "", MOVE),
     Key("right", "right", "arrow(4,0)", "Right", "scroll the focused pane sideways", MOVE),
     Key("left", "left", "arrow(-4,0)", "Left", "", MOVE),
@@ -59,6 +59,9 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("next_pane", "tab", "pane(1)", "Tab", "next, previous pane", PANES),
     Key("previous_pane", "shift+tab", "pane(-1)", "S-Tab", "", PANES),
     Key("zoom", "z", "zoom", "z", "the focused pane alone, and back", PANES),
+    Key("act", "enter", "act", "Enter", "decode this line's value, filter on it", PANES),
+    Key("copy", "y", "copy", "y", "copy this line's value; the whole exit as text", PANES),
+    Key("copy_exit", "Y", "copy_exit", "Y", "", PANES),
     Key(
         "next_kernel",
         "v",

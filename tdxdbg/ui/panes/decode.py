@@ -22,6 +22,7 @@ from tdxdbg.engine.recorded import Kind
 from tdxdbg.timeline import Moment
 from tdxdbg.ui.lines import Line, Span, concat, line, own, unpadded, word
 from tdxdbg.ui.panes.base import Drawn, MomentPane, call_at
+from tdxdbg.ui.panes.fields import about_field
 from tdxdbg.ui.panes.tree import WHY, node_lines, tree_lines
 
 _HERE: Final = own("▶")
@@ -54,6 +55,7 @@ class DecodePane(MomentPane):
 
     TITLE: ClassVar[Safe] = own("2 decode")
     SHORT: ClassVar[Safe] = own("2 decode")
+    POINTS: ClassVar[bool] = True
     PURPOSE: ClassVar[Safe] = own("Here stands what the guest asked for and what KVM did, and why.")
 
     def __init__(self, id: str) -> None:
@@ -174,14 +176,15 @@ class DecodePane(MomentPane):
             return [line((_ANSWER, "dim"), (_NO_ANSWER, "unknown"))]
         answer = at.answer.answer if at.answer is not None else None
         spans: list[Span] = [(_ANSWER, "dim")]
-        for row in decode_answer(answer, step.run, td=at.td):
+        rows = decode_answer(answer, step.run, td=at.td)
+        for row in rows:
             spans += [word(f"{row.field.rpartition('.')[2]} = ", "name"), (row.raw, "value")]
             spans.append((concat(own(" "), row.meaning, own(" ")), "text"))
         if len(spans) == 1:
             spans.append((_NOTHING, "dim"))
         if at.assumed:
             spans.append((own(" assumed"), "unknown"))
-        return [line(*spans)]
+        return [line(*spans, about=about_field(rows[0]) if rows else None)]
 
 
 def _known(moment: Moment) -> int:
@@ -196,7 +199,7 @@ def _title(root: Node, step: Step, td: Td) -> Node:
     """A step in one line: the exit and what it asks, or how the TD was entered."""
     if step.run is None or step.outcome is not Outcome.EXIT_TO_USERSPACE:
         return root._replace(children=())
-    return Node(root.raw, own(""), _asks(step, td))
+    return Node(root.raw, own(""), _asks(step, td), filter=root.filter)
 
 
 def _asks(step: Step, td: Td) -> Safe:

@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Final
 
-from tdxdbg.decode.queue import Cell, Role, queue_line
+from tdxdbg.decode.queue import Cell, Role, kind_filter, queue_line
+from tdxdbg.decode.summary import RowSummary
 from tdxdbg.decode.text import Safe
 from tdxdbg.decode.values import time_text
 from tdxdbg.errors import TraceError
 from tdxdbg.timeline import Moment, Timeline
-from tdxdbg.ui.lines import Line, Span, cut, line, own, pad, part, right, unpadded, width_of, word
+from tdxdbg.ui.lines import (
+    About,
+    Line,
+    Span,
+    concat,
+    cut,
+    line,
+    own,
+    pad,
+    part,
+    right,
+    unpadded,
+    width_of,
+    word,
+)
 from tdxdbg.ui.matches import Matches
 from tdxdbg.ui.panes.base import Drawn, MomentPane
 
@@ -124,7 +139,9 @@ class QueuePane(MomentPane):
             spans = [(text, "dim") for text, _ in spans]
         mark = _MATCH if self.matches is not None and matched else _NONE
         here = _HERE if current else _NONE
-        return line((here, "focus"), (mark, "focus"), *spans, current=current)
+        return line(
+            (here, "focus"), (mark, "focus"), *spans, current=current, about=_about(cells, summary)
+        )
 
     def _spans(self, cells: list[Cell], shared: bool | None) -> list[Span]:
         index, time, vcpu, name, arguments, result = cells
@@ -173,6 +190,11 @@ class QueuePane(MomentPane):
 
     def clicked(self, index: int) -> None:
         self.choose_row(index)
+
+
+def _about(cells: list[Cell], summary: RowSummary) -> About:
+    """The exit; its filter selects exits of its kind."""
+    return About(concat(own("exit "), cells[0].text), cells[3].text, None, kind_filter(summary))
 
 
 def _brief(result: Cell) -> Safe:
