@@ -52,7 +52,7 @@ class ValueDialog(Dialog):
             pieces = wrap(text, room - len(key))
             head = line((key, "focus"), (pieces[0], "ok"))
             rest = [line((blanks(len(key)), "dim"), (piece, "ok")) for piece in pieces[1:]]
-            lines = [head, *rest, BLANK, *lines]
+            lines = [head, *rest, *([BLANK, *lines] if lines else [])]
         super().__init__(title_of(about, room), lines, palette, ascii_only)
         self.foot = ((own("y copies  Esc closes"), "dim"),)
 
@@ -73,7 +73,7 @@ def title_of(about: About, room: int) -> Safe:
 def value_lines(about: About, td: Td, room: int) -> list[Line]:
     """The readings of a value, each in as many lines of `room` cells as it needs."""
     if about.value is None:
-        return [line((_NO_NUMBER, "dim"))]
+        return [] if about.filter is not None else [line((_NO_NUMBER, "dim"))]
     lines: list[Line] = []
     label = min(_LABEL, room // 3)
     for row in readings(about.value, td):

@@ -11,7 +11,7 @@ from tdxdbg.engine import Answer
 from tdxdbg.session.edit import answer_type
 from tdxdbg.timeline import Moment
 from tdxdbg.ui.answer.form import AnswerForm, Value, WrongValueError, value_text
-from tdxdbg.ui.lines import Line, Span, blanks, cut, line, own, pad, width_of, word
+from tdxdbg.ui.lines import Line, Span, blanks, cut, line, own, pad, width_of, word, wrap
 from tdxdbg.ui.prompt import edit_spans
 
 _ARROW: Final = own("     ← ")
@@ -42,11 +42,16 @@ def pending_lines(form: AnswerForm, moment: Moment, width: int) -> tuple[list[Li
         lines.append(_field(form, name, head, meanings.get(name), width))
         problem = form.problem(name)
         if problem:
-            lines.append(line((own("       ‼ "), "error"), word(problem, "error")))
+            head, below = own("       ‼ "), own("         ")
+            for piece in wrap(word(problem)[0], width - len(head)):
+                lines.append(line((head, "error"), (piece, "error")))
+                head = below
     return lines, at
 
 
 def _head(form: AnswerForm) -> Line:
+    if form.recorded:
+        return line((own("another answer"), "title"), (own(": Enter tries it, Esc"), "focus"))
     if form.typing:
         return line((own("your answer"), "title"), (own(": Enter gives it, Esc drops it"), "focus"))
     if form.edited:

@@ -54,6 +54,7 @@ _GLYPHS: Final[dict[Role, Safe]] = {
 _HERE: Final = own("▶")
 _MATCH: Final = own("≡")
 _NONE: Final = own(" ")
+_WHAT_IF: Final = own("WHAT IF")
 _ARROW: Final = 4
 _NAME_WIDTH: Final = 13
 _RESULT_WIDTH: Final = 12
@@ -78,6 +79,8 @@ class QueuePane(MomentPane):
         super().__init__(id)
         self.matches: Matches | None = None
         self._time_width = 0
+        #: The row of which another outcome is shown than the recorded one.
+        self.what_if: int | None = None
         #: Called with a row that was clicked.
         self.choose_row: Callable[[int], None] = _nothing
 
@@ -139,9 +142,10 @@ class QueuePane(MomentPane):
             spans = [(text, "dim") for text, _ in spans]
         mark = _MATCH if self.matches is not None and matched else _NONE
         here = _HERE if current else _NONE
-        return line(
-            (here, "focus"), (mark, "focus"), *spans, current=current, about=_about(cells, summary)
-        )
+        if index == self.what_if:
+            spans = [*spans[:-3], (_WHAT_IF, "retry_badge")]
+        about = _about(cells, summary)
+        return line((here, "focus"), (mark, "focus"), *spans, current=current, about=about)
 
     def _spans(self, cells: list[Cell], shared: bool | None) -> list[Span]:
         index, time, vcpu, name, arguments, result = cells

@@ -14,6 +14,7 @@ from tdxdbg.engine import Completer, Outcome, Step
 from tdxdbg.engine.recorded import KNOWN_COMPLETER, KNOWN_ERRNO, KNOWN_RUN_FLAGS
 from tdxdbg.timeline import Difference, Moment
 from tdxdbg.ui.answer.form import AnswerForm
+from tdxdbg.ui.answer.outcomes import Page, outcome_lines
 from tdxdbg.ui.answer.pending import pending_lines
 from tdxdbg.ui.lines import (
     BLANK,
@@ -67,6 +68,8 @@ class UapiPane(MomentPane):
         self.give: Callable[[], None] = _nobody
         self.dropped: Callable[[], None] = _nobody
         self._lit: tuple[int, int] | None = None
+        #: Another answer to an exit of a recording, and what comes of it.
+        self.page: Page | None = None
 
     def light(self, where: tuple[int, int] | None) -> None:
         if where != self._lit:
@@ -84,7 +87,11 @@ class UapiPane(MomentPane):
             # What a person can do comes first.
             first, at = pending_lines(self.form, moment, self.columns)
             return [*first, BLANK, *lines], self._foot(), at
-        return lines + self._answer(moment, step), self._foot(), None
+        lines += self._answer(moment, step)
+        found = self.page.found if self.page is not None else None
+        if self.page is not None and found and (found.row, found.step) == (moment.row, moment.step):
+            lines = [*outcome_lines(self.page, self.columns), BLANK, *lines]
+        return lines, self._foot(), None
 
     def _foot(self) -> tuple[Span, ...]:
         if self.columns < 44:
