@@ -85,7 +85,7 @@ def outcome_lines(page: Page, width: int) -> list[Line]:
 
 def _rows(page: Page, recorded: Course, other: Course, *, brief: bool) -> Iterator[Row]:
     run = page.here.shown.run if page.here.shown is not None else None
-    yield Row(own("answer"), _answer(page, recorded, run), _answer(page, other, run))
+    yield Row(own("VMM"), _answer(page, recorded, run), _answer(page, other, run))
     yield Row(own("KVM"), _step(page, recorded.next), _step(page, other.next))
     yield from _run_rows(page, recorded.next, other.next)
     if recorded.more or other.more:

@@ -20,6 +20,7 @@ _SPACE: Final = own(" ")
 _LEFT: Final = own("as KVM wrote it")
 _NOTHING: Final = own("nothing to answer")
 _RUN: Final = own(": s calls KVM_RUN again")
+_WRONG: Final = own("       ‼ ")
 _ROOM: Final = 20
 
 
@@ -42,11 +43,16 @@ def pending_lines(form: AnswerForm, moment: Moment, width: int) -> tuple[list[Li
         lines.append(_field(form, name, head, meanings.get(name), width))
         problem = form.problem(name)
         if problem:
-            head, below = own("       ‼ "), own("         ")
-            for piece in wrap(word(problem)[0], width - len(head)):
-                lines.append(line((head, "error"), (piece, "error")))
-                head = below
+            lines += _wrong(problem, width)
     return lines, at
+
+
+def _wrong(problem: str, width: int) -> list[Line]:
+    pieces = wrap(word(problem)[0], width - len(_WRONG))
+    marks = (_WRONG, *([blanks(len(_WRONG))] * (len(pieces) - 1)))
+    return [
+        line((mark, "error"), (piece, "error")) for mark, piece in zip(marks, pieces, strict=True)
+    ]
 
 
 def _head(form: AnswerForm) -> Line:
