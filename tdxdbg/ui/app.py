@@ -11,12 +11,12 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from tdxdbg.ui.answer.feature import Answering
+from tdxdbg.ui.exporting import Exporting
 from tdxdbg.ui.keys import KEYS
-from tdxdbg.ui.pointing import Pointing
 from tdxdbg.ui.screen import bindings
 
 
-class ReplayApp(Answering, Pointing, inherit_bindings=False):
+class ReplayApp(Answering, Exporting, inherit_bindings=False):
     """The screen of a recording."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)

@@ -10,7 +10,6 @@ import asyncio
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar, Final
 
@@ -27,7 +26,7 @@ from tdxdbg.timeline import Moment, Timeline
 from tdxdbg.traces import Trace
 from tdxdbg.ui.cursor import Cursor
 from tdxdbg.ui.dialogs import Dialog, Generations, about_lines, help_lines
-from tdxdbg.ui.export import offline_svg, write_svg
+from tdxdbg.ui.export import offline_svg
 from tdxdbg.ui.keys import KEYS, Key
 from tdxdbg.ui.layout import HINTS, QUEUE, REPLAY, STATUS, Plan, View
 from tdxdbg.ui.lines import concat, own, word
@@ -374,15 +373,6 @@ class Core(App[int], inherit_bindings=False):
     def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
         """The screen as SVG, without anything remote in it; its title is the program's."""
         return offline_svg(super().export_screenshot(title=self.TITLE, simplify=simplify))
-
-    def action_export(self) -> None:
-        self._quiet()
-        try:
-            path = write_svg(self.export_screenshot(), Path.cwd())
-        except OSError as error:
-            self.hints.say(Message(word(f"not written: {error.strerror or error}")[0], "error"))
-            return
-        self.hints.say(Message(word(f"wrote {path.name}")[0], "ok"))
 
     def action_interrupt(self) -> None:
         self.exit(None, 130)

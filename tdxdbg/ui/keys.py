@@ -75,7 +75,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("edit", "e", "edit", "e", "what another answer of userspace would have done", KERNEL),
     Key("undo", "u", "undo", "u", "drop it: the recording again", KERNEL),
     Key("about", "a", "about", "a", "about this recording, and what is damaged in it", OTHER),
-    Key("export", "x", "export", "x", "write the screen to tdxdbg-<n>.svg", OTHER),
+    Key("export", "x", "export", "x", "write the screen, the exit or the queue to a file", OTHER),
     Key("help", "question_mark,f1", "help", "? F1", "this help", OTHER),
     Key("suspend", "ctrl+z", "suspend_process", "Ctrl-z", "suspend; fg comes back", OTHER),
     Key("quit", "q,ctrl+q", "quit", "q", "quit", OTHER),
