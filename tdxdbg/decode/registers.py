@@ -135,5 +135,6 @@ def _of_node(label: str, row: Node) -> Safe:
     # All parts are safe already; once more would double backslashes.
     if len(row.children) == 2 and row.children[0].name.startswith("shared bit"):
         # The bit first: what follows may be cut.
-        return Safe(f"{row.children[0].filter} {label} {row.children[1].raw}")
+        state = "shared" if row.children[0].raw == "1" else "private"
+        return Safe(f"{state} {label} {row.children[1].raw}")
     return Safe(f"{label} {row.meaning}".rstrip())
