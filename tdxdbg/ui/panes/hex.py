@@ -109,7 +109,8 @@ class HexPane(MomentPane):
     def _beyond(self) -> list[Line]:
         """What of the union no field of this exit uses, in one line."""
         last = max((start for start in self._starts if start < PIO_PAGE_OFFSET), default=0)
-        start, stop = last + self.width, RUN_UNION_OFFSET + RUN_UNION_SIZE
+        start = max(last + self.width, RUN_UNION_OFFSET)
+        stop = RUN_UNION_OFFSET + RUN_UNION_SIZE
         if start >= stop:
             return []
         rest = [self._bytes[at] for at in range(start, stop)]
@@ -133,7 +134,8 @@ class HexPane(MomentPane):
             digits, letter, role = self._byte(at)
             spans += [self._before(at, lit), (digits, "focus" if _in(at, lit) else role)]
             letters.append((letter, "focus" if _in(at, lit) else role))
-        end = (_CLOSE, "focus") if _in(offsets[-1], lit) else (_SPACE, "dim")
+        closes = lit is not None and sum(lit) == offsets.stop
+        end = (_CLOSE, "focus") if closes else (_SPACE, "dim")
         return line(*_merged([*spans, end, (_SPACE, "dim"), *letters]))
 
     def _before(self, at: int, lit: tuple[int, int] | None) -> Span:

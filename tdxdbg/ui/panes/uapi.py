@@ -81,17 +81,21 @@ class UapiPane(MomentPane):
         if step is None:
             return self.explain(own("What KVM did with this was not recorded.")), (), None
         if step.outcome is Outcome.REENTER_TD:
-            return self._entered(moment), (), None
+            return [*self._tried(moment), *self._entered(moment)], (), None
         lines = self._fields(moment, step) + self._completer(moment, step)
         if self.form is not None and self.form_at == (moment.row, moment.step):
             # What a person can do comes first.
             first, at = pending_lines(self.form, moment, self.columns)
             return [*first, BLANK, *lines], self._foot(), at
-        lines += self._answer(moment, step)
-        found = self.page.found if self.page is not None else None
-        if self.page is not None and found and (found.row, found.step) == (moment.row, moment.step):
-            lines = [*outcome_lines(self.page, self.columns), BLANK, *lines]
+        lines = [*self._tried(moment), *lines, *self._answer(moment, step)]
         return lines, self._foot(), None
+
+    def _tried(self, moment: Moment) -> list[Line]:
+        """What another answer to this exit does, where one is tried."""
+        page = self.page
+        if page is None or (page.found.row, page.found.step) != (moment.row, moment.step):
+            return []
+        return [*outcome_lines(page, self.columns), BLANK]
 
     def _foot(self) -> tuple[Span, ...]:
         if self.columns < 44:
@@ -278,7 +282,10 @@ def _folded(rows: list[UapiRow]) -> list[UapiRow]:
             if start == name:
                 first = rest.rstrip("]").partition("..")[0]
                 number = row.field.partition("[")[2].rstrip("]")
-                result[-1] = last._replace(field=word(f"{name}[{first}..{number}]")[0])
+                result[-1] = last._replace(
+                    field=word(f"{name}[{first}..{number}]")[0],
+                    size=row.offset + row.size - last.offset,
+                )
                 continue
         result.append(row)
     return result
