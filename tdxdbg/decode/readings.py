@@ -14,6 +14,7 @@ from tdxdbg.abi import kvm, tdx_module, vmx
 from tdxdbg.abi.ghci import SUB_FUNCTION_NAMES, Status
 from tdxdbg.abi.kvm import HYPERCALL_NAMES, PAGE_SIZE, errno_name, exit_name
 from tdxdbg.abi.regs import EXPOSABLE, U64
+from tdxdbg.decode.names import VECTORS
 from tdxdbg.decode.node import Node, node
 from tdxdbg.decode.rcx import selected_names
 from tdxdbg.decode.uapi import SHOWN_BYTES, hex_bytes
@@ -26,7 +27,6 @@ from tdxdbg.decode.values import (
     size_text,
     status_name,
     tdx_status,
-    vector_name,
     vendor_result,
 )
 from tdxdbg.engine.state import Td
@@ -175,7 +175,7 @@ _NAMES: Final[tuple[tuple[str, Callable[[int], str]], ...]] = (
     ("as kvm_run.exit_reason", _kvm_exit),
     ("as an MSR", msr_name),
     ("as an I/O port", lambda value: port_name(value) if value <= 0xFFFF else ""),
-    ("as a vector", lambda value: vector_name(value) if value < 32 else ""),
+    ("as a vector", lambda value: VECTORS.get(value, "")),
     ("as an errno", _errno),
 )
 

@@ -67,6 +67,7 @@ def test_readings(value: int | bytes, name: str, says: str) -> None:
         (0x10001, "as a VMX exit reason"),
         ((1 << 64) - 1, "as a hypercall's result"),
         (0x41, "as text"),
+        (0x1E, "as a vector"),
     ],
 )
 def test_what_makes_no_sense_is_left_out(value: int, name: str) -> None:

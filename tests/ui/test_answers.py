@@ -236,6 +236,17 @@ async def test_another_kernel_gets_the_same_answer() -> None:
         assert "Not computed" not in words(app)
 
 
+async def test_another_recording_has_nothing_to_do_with_it() -> None:
+    app = app_on(RETRY, at=9)
+    async with app.run_test(size=FULL):
+        app.go(9, 1)
+        app.try_answer(9, 1, HypercallAnswer(11))
+        app.use_trace(demo.mapgpa())
+        app.show()
+        assert app.what_if is None
+        assert "WHAT IF" not in "\n".join(screen_text(app))
+
+
 async def test_a_policy_answers_what_was_never_asked_and_says_so() -> None:
     made = Recorder()
     event = tdvmcall(SubFunction.MAP_GPA, r12=GPA, r13=6 << 20)

@@ -134,10 +134,10 @@ class Answering(Core, inherit_bindings=False):
 
     def _under_this_kernel(self, found: WhatIfAnswer) -> None:
         """Another kernel is shown now: what it does with that answer."""
-        if self._what_if_under is self.timeline:
+        before, self._what_if_under = self._what_if_under, self.timeline
+        if before is self.timeline:
             return
-        self._what_if_under = self.timeline
-        if self.timeline.trace is not self.trace or found.row >= len(self.timeline):
+        if before is None or before.trace is not self.timeline.trace:
             self.what_if = None
         else:
             self.what_if = what_if_answer(self.timeline, found.row, found.step, found.answer)
