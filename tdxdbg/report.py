@@ -18,7 +18,7 @@ from tdxdbg.decode.queue import queue_line, row_name
 from tdxdbg.decode.step import STEP_KNOWN, decode_step
 from tdxdbg.decode.summary import RowSummary, call_of_row
 from tdxdbg.decode.td_exit import decode_exit
-from tdxdbg.decode.text import safe
+from tdxdbg.decode.text import Safe, safe
 from tdxdbg.decode.uapi import decode_answer
 from tdxdbg.decode.values import (
     exit_reason_name,
@@ -55,14 +55,15 @@ def row_moments(timeline: Timeline, row: int) -> list[Moment]:
     return [timeline.moment(row, step) for step in range(min(timeline.steps(row), MAX_STEPS))]
 
 
-def text_lines(summary: RowSummary, moments: Sequence[Moment]) -> list[str]:
+def text_lines(summary: RowSummary, moments: Sequence[Moment]) -> list[Safe]:
     """The line of the queue, then the decode, indented; lines are as long as they are."""
     head = "  ".join(cell.text for cell in queue_line(summary, ascii_only=True) if cell.text)
-    return [head, *(_plain(line) for line in row_lines(summary, moments))]
+    return [Safe(head), *(_plain(line) for line in row_lines(summary, moments))]
 
 
-def _plain(line: Line) -> str:
-    return f"{'  ' * (line.depth + 1)}{_joined(line)}"
+def _plain(line: Line) -> Safe:
+    # Its parts are safe already; once more would double backslashes.
+    return Safe(f"{'  ' * (line.depth + 1)}{_joined(line)}")
 
 
 def _joined(line: Line) -> str:

@@ -40,7 +40,7 @@ def of_records(journal: list[Record], other: str | None = None) -> Timeline:
 
 
 def text(line: Timeline, row: int = 0) -> list[str]:
-    return text_lines(line.summary(row), row_moments(line, row))
+    return [*text_lines(line.summary(row), row_moments(line, row))]
 
 
 def mail(line: Timeline, row: int = 0) -> list[str]:

@@ -13,6 +13,8 @@ from tdxdbg.engine.state import Td, TdExit
 
 #: Register numbers by name.
 NUMBERS: Final = {name: number for number, name in enumerate(REG_NAMES)}
+#: Registers that the display filter does not have: RAX is another thing there.
+UNFILTERED: Final = frozenset({"rax", "rsp", "rbp"})
 
 
 class Node(NamedTuple):
@@ -86,6 +88,8 @@ class Operands(NamedTuple):
         if value is None:
             return node(title, UNKNOWN, NOT_RECORDED)
         text = meaning if isinstance(meaning, str) else meaning(value)
+        if where is None and name not in UNFILTERED:
+            where = f"{name} == {hexa(value)}"
         return node(title, hexa(value), text, *children, where=where)
 
 

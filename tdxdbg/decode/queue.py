@@ -301,3 +301,16 @@ def _stopped(summary: RowSummary) -> str:
         return ""
     done = reply - start
     return f" @+{short_size(done)}" if 0 <= done <= size else f" @{hexa(reply)}"
+
+
+def kind_filter(summary: RowSummary) -> str:
+    """A display filter that selects exits of the same kind, this one among them."""
+    if summary.leaf is not None:
+        return f"leaf == {leaf_short(summary.leaf)}"
+    if summary.vendor and summary.r10 is not None:
+        return f"r10 == {hexa(summary.r10)} and reason == {summary.reason}"
+    if summary.reason is not None:
+        return f"reason == {summary.reason}"
+    if summary.rax is not None:
+        return f"rax == {hexa(summary.rax)}"
+    return f"index == {summary.index}"

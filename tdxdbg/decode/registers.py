@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from tdxdbg.abi.ghci import ARGUMENTS
 from tdxdbg.abi.regs import KNOWN_ALL, R10, REG_NAMES, Regs
+from tdxdbg.decode.node import Node
 from tdxdbg.decode.rcx import selected_names
 from tdxdbg.decode.reply import Call, r10_meaning, reply_meaning
+from tdxdbg.decode.td_exit import decode_exit
 from tdxdbg.decode.text import Safe, safe
 from tdxdbg.decode.values import NOT_RECORDED, hypercall_name, leaf_name
+from tdxdbg.engine.state import TdExit
 
 #: Registers that never cross by TDG.VP.VMCALL (facts: ghci_and_guest 1.3).
 _NEVER: Final = {
@@ -56,13 +58,16 @@ def register_rows(
     file was recorded.
     """
     r10 = after.r10 if after is not None and after_known >> R10 & 1 else None
+    asked = _asked(call)
     rows = []
     for number, name in enumerate(REG_NAMES):
         old = before[number] if before_known >> number & 1 else None
         new = after[number] if after is not None and after_known >> number & 1 else None
         selected = not call.ops.hidden(name)
         changed = selected and old is not None and new is not None and old != new
-        meaning = _meaning(call, name, old, new, r10) if selected else _hidden(name)
+        meaning = safe(_hidden(name))
+        if selected:
+            meaning = _meaning(call, asked, name, old, new, r10)
         rows.append(
             RegRow(
                 safe(name.upper()),
@@ -71,7 +76,7 @@ def register_rows(
                 changed,
                 selected,
                 old is not None,
-                safe(meaning),
+                meaning,
             )
         )
     return rows
@@ -85,26 +90,51 @@ def _hidden(name: str) -> str:
     return _NEVER.get(name, "hidden by the RCX mask")
 
 
-def _meaning(call: Call, name: str, old: int | None, new: int | None, r10: int | None) -> str:
+def _meaning(
+    call: Call, asked: dict[str, Safe], name: str, old: int | None, new: int | None,
+    r10: int | None,
+) -> Safe:  # fmt: skip
     if call.tdcall is False:
-        return _ASYNC.get(name, "")
+        return asked.get(name, safe(_ASYNC.get(name, "")))
     if new is not None and (old != new or name == "r10"):
         text = r10_meaning(call, new) if name == "r10" else reply_meaning(call, name, new, r10)
         if text:
-            return text
+            return safe(text)
     if old is None:
-        return NOT_RECORDED
-    return _asked(call, name, old)
+        return safe(NOT_RECORDED)
+    return asked.get(name) or safe(_said(call, name, old))
 
 
-def _asked(call: Call, name: str, value: int) -> str:
-    """What a register says to KVM."""
+def _said(call: Call, name: str, value: int) -> str:
+    """What the registers that every call has say to KVM."""
     if name == "rcx":
         return f"mask: {selected_names(value & KNOWN_ALL)}"
     if name == "r10":
         return hypercall_name(value) if value else "standard call"
-    if call.leaf is None:
-        return ""
-    if name == "r11":
-        return leaf_name(value) if value == call.leaf else ""
-    return dict(ARGUMENTS.get(call.leaf, ())).get(name, "")
+    if name == "r11" and value == call.leaf:
+        return leaf_name(value)
+    return ""
+
+
+def _asked(call: Call) -> dict[str, Safe]:
+    """What the decode tree says about the operands, by register."""
+    if call.tdcall is None:
+        return {}
+    ops = call.ops
+    tree = decode_exit(TdExit(0, ops.reason, ops.regs), ops.known, ops.td)
+    found: dict[str, Safe] = {}
+    for row in tree.children:
+        label, _, rest = row.name.rpartition(" (")
+        name = rest.removesuffix(")").lower()
+        if label and name in REG_NAMES and name not in ("r10", "r11"):
+            found[name] = _of_node(label, row)
+    return found
+
+
+def _of_node(label: str, row: Node) -> Safe:
+    # All parts are safe already; once more would double backslashes.
+    if len(row.children) == 2 and row.children[0].name.startswith("shared bit"):
+        # The bit first: what follows may be cut.
+        state = "shared" if row.children[0].raw == "1" else "private"
+        return Safe(f"{state} {label} {row.children[1].raw}")
+    return Safe(f"{label} {row.meaning}".rstrip())

@@ -59,8 +59,14 @@ def decode_step(
         "KVM_RUN = 0",
         *rows,
         *details,
-        where=f"exit == {reason}",
+        where=exit_filter(reason),
     )
+
+
+def exit_filter(reason: int) -> str:
+    """The display filter for exits to userspace with this reason."""
+    name = exit_name(reason)
+    return f"exit == {name if name.isidentifier() else reason}"
 
 
 def _errno(step: Step, known: int) -> tuple[str, str]:

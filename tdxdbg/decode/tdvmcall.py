@@ -76,14 +76,17 @@ def decode_tdvmcall(ops: Operands) -> Node:
 # --- standard calls ---------------------------------------------------------------------
 
 
-def gpa_rows(ops: Operands, label: str, name: str, *, wanted: bool = False) -> Rows:
-    """A GPA operand: the register, and the shared bit in it."""
+def gpa_rows(
+    ops: Operands, label: str, name: str, *, wanted: bool = False, about: bool = True
+) -> Rows:
+    """A GPA operand: the register, and the shared bit in it; `about`: the exit is about it."""
     td, value = ops.td, ops.get(name)
     if value is None or ops.hidden(name):
         return (ops.row(label, name),)
     shared = bool(value & td.shared_mask)
     state = "shared" if shared else "private"
     bare = value & ~td.shared_mask
+    where = f"gpa == {hexa(bare)}" if about else None
     row = ops.row(
         label,
         name,
@@ -92,10 +95,10 @@ def gpa_rows(ops: Operands, label: str, name: str, *, wanted: bool = False) -> R
             f"shared bit ({td.gpaw - 1})",
             str(int(shared)),
             f"{state} wanted" if wanted else state,
-            where=f"{state}",
+            where=state if about else None,
         ),
-        node("GPA", hexa(bare), "without the shared bit", where=f"gpa == {hexa(bare)}"),
-        where=f"gpa == {hexa(bare)}",
+        node("GPA", hexa(bare), "without the shared bit", where=where),
+        where=where,
     )
     return (row,)
 
@@ -252,8 +255,8 @@ def _service(ops: Operands) -> Rows:
         return "blocking call" if value == 0 else _vector(value)
 
     return (
-        *gpa_rows(ops, "command GPA", "r12"),
-        *gpa_rows(ops, "response GPA", "r13"),
+        *gpa_rows(ops, "command GPA", "r12", about=False),
+        *gpa_rows(ops, "response GPA", "r13", about=False),
         ops.row("notify vector", "r14", vector),
         ops.row("timeout", "r15", lambda value: "" if value else "infinite"),
     )

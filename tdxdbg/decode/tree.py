@@ -16,7 +16,7 @@ from tdxdbg.decode.node import Node
 from tdxdbg.decode.registers import RegRow, register_rows
 from tdxdbg.decode.reply import Call, call_of
 from tdxdbg.decode.status import decode_status
-from tdxdbg.decode.step import STEP_KNOWN, decode_step, note_nodes
+from tdxdbg.decode.step import STEP_KNOWN, decode_step, exit_filter, note_nodes
 from tdxdbg.decode.td_exit import decode_exit
 from tdxdbg.decode.uapi import UapiRow, decode_answer, decode_run
 from tdxdbg.engine.state import Td, TdExit
@@ -34,6 +34,7 @@ __all__ = [
     "decode_run",
     "decode_status",
     "decode_step",
+    "exit_filter",
     "note_nodes",
     "register_rows",
 ]

@@ -38,8 +38,8 @@ SHOWN_BYTES: Final = 32
 class UapiRow(NamedTuple):
     """One field of struct kvm_run.
 
-    `offset` is in bytes from its start; `written`: KVM wrote it at this exit;
-    `known`: its value is known; `answer`: userspace writes here what KVM's
+    `offset` and `size` are in bytes, from its start; `written`: KVM wrote it at this
+    exit; `known`: its value is known; `answer`: userspace writes here what KVM's
     completion reads.
     """
 
@@ -50,6 +50,7 @@ class UapiRow(NamedTuple):
     written: bool
     known: bool
     answer: bool
+    size: int = 0
 
 
 def _row(
@@ -58,11 +59,12 @@ def _row(
     raw: str,
     meaning: str = "",
     *,
+    size: int,
     written: bool = True,
     known: bool = True,
     answer: bool = False,
 ) -> UapiRow:
-    return UapiRow(offset, safe(field), safe(raw), safe(meaning), written, known, answer)
+    return UapiRow(offset, safe(field), safe(raw), safe(meaning), written, known, answer, size)
 
 
 def decode_run(run: KvmRun, run_flags: int | None = 0, td: Td | None = None) -> list[UapiRow]:
@@ -76,6 +78,7 @@ def decode_run(run: KvmRun, run_flags: int | None = 0, td: Td | None = None) -> 
             "exit_reason",
             str(run.exit_reason),
             kvm.exit_name(run.exit_reason),
+            size=4,
         ),
         _flags(run_flags),
     ]
@@ -91,9 +94,9 @@ _RUN_FLAGS: Final = ((1, "KVM_RUN_X86_SMM"), (2, "KVM_RUN_X86_BUS_LOCK"), (4, "G
 
 def _flags(flags: int | None) -> UapiRow:
     if flags is None:
-        return _row(kvm.RUN_FLAGS_OFFSET, "flags", UNKNOWN, NOT_RECORDED, known=False)
+        return _row(kvm.RUN_FLAGS_OFFSET, "flags", UNKNOWN, NOT_RECORDED, size=2, known=False)
     names = " ".join(name for mask, name in _RUN_FLAGS if flags & mask)
-    return _row(kvm.RUN_FLAGS_OFFSET, "flags", hexa(flags), names)
+    return _row(kvm.RUN_FLAGS_OFFSET, "flags", hexa(flags), names, size=2)
 
 
 def _field_rows(run: KvmRun, field: Field, td: Td) -> list[UapiRow]:
@@ -141,10 +144,19 @@ def _value_row(run: KvmRun, field: Field, td: Td, index: int = 0) -> UapiRow:
     answer = is_answer(run, field.name)
     if value is None:
         why = NEVER_WRITTEN if title in UNWRITTEN_ARGUMENTS else NOT_RECORDED
-        return _row(offset, title, UNKNOWN, why, written=written, known=False, answer=answer)
+        return _row(
+            offset,
+            title,
+            UNKNOWN,
+            why,
+            size=field.size,
+            written=written,
+            known=False,
+            answer=answer,
+        )
     meaning = field_meaning(field.name, At(run, td, value, index)) if written else STALE
     raw = str(value) if title in _DECIMAL else hexa(value)
-    return _row(offset, title, raw, meaning, written=written, answer=answer)
+    return _row(offset, title, raw, meaning, size=field.size, written=written, answer=answer)
 
 
 def field_meaning(name: str, at: At) -> str:
@@ -173,6 +185,7 @@ def _bytes_row(run: KvmRun, field: Field) -> UapiRow:
         f"{run.layout.member}.{field.name}",
         raw or UNKNOWN,
         meaning,
+        size=count,
         written=written,
         known=known,
         answer=answer,
@@ -188,8 +201,10 @@ def _pio_row(run: KvmRun) -> UapiRow:
     meaning = "userspace fills this" if answer else bytes_meaning(data)
     where = kvm.PIO_PAGE_OFFSET if offset is None or offset > 1 << 16 else offset
     if not data:
-        return _row(where, "io data", UNKNOWN, NOT_RECORDED, known=False, answer=answer)
-    return _row(where, "io data", hex_bytes(data), meaning, answer=answer)
+        return _row(
+            where, "io data", UNKNOWN, NOT_RECORDED, size=length, known=False, answer=answer
+        )
+    return _row(where, "io data", hex_bytes(data), meaning, size=len(data), answer=answer)
 
 
 def hex_bytes(data: bytes) -> str:

@@ -41,7 +41,7 @@ class WorkerProcess:
         try:
             self._popen = subprocess.Popen(
                 [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno())],
-                env={**os.environ, "PYTHONPATH": _python_path()},
+                env={**os.environ, "PYTHONPATH": python_path()},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -161,6 +161,6 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _python_path() -> str:
+def python_path() -> str:
     """The worker finds modules where this process does."""
     return os.pathsep.join(os.path.abspath(entry) for entry in sys.path)

@@ -128,7 +128,7 @@ class Shadow:
         seen = self._exits.pop(event.vcpu, None)
         if event.vcpu not in self.lost and known & KNOWN_ANSWER:
             if not known & KNOWN_HAS_EVENTS:
-                event = event._replace(has_events=_events_seen(output))
+                event = event._replace(has_events=events_seen(output))
             try:
                 return engine.feed(event)
             except ProtocolError:
@@ -178,7 +178,7 @@ def conversion(before: GpaMap, after: GpaMap) -> tuple[int, int, bool] | None:
     return low << 12, (high - low) << 12, not after.is_shared(low << 12)
 
 
-def _events_seen(output: Record | None) -> bool:
+def events_seen(output: Record | None) -> bool:
     """Whether KVM found an event: it answered RETRY instead of the next chunk."""
     if output is None or type(output.body) is not Step:
         return False

@@ -86,9 +86,9 @@ class Timeline:
 
     def recorded_steps(self, row: int) -> list[RowStep]:
         """The steps of a row as recorded, at most a few thousand."""
-        return self._recorded_row(row)[0]
+        return self.recorded_row(row)[0]
 
-    def _recorded_row(self, row: int) -> tuple[list[RowStep], bool]:
+    def recorded_row(self, row: int) -> tuple[list[RowStep], bool]:
         """The steps, and whether the row has more of them."""
         return cached(self._steps, row, lambda: self._read_row(row))
 
@@ -178,7 +178,7 @@ class Timeline:
         return self._recorded_moment(row, step)
 
     def _recorded_moment(self, row: int, step: int) -> Moment:
-        steps, more = self._recorded_row(row)
+        steps, more = self.recorded_row(row)
         if not steps:
             return self._damaged_moment(row)
         at = steps[step]
@@ -308,26 +308,28 @@ class Timeline:
         if row in self._rows:
             self._rows.move_to_end(row)
             return self._rows[row]
-        mark = self._whatif_marks.before(row)
-        start = mark[0] if mark is not None else 0
-        reach = self._reach(self._whatif_marks.interval)
-        known_history = row - start <= reach or self._whatif_at <= row <= self._whatif_at + reach
-        if not known_history:
-            fresh = WhatIf(Engine(self.td, self.generation))
-            result: tuple[WhatIfRow, GpaMap | None] = (
-                _fed(fresh, *self._recorded_row(row)),
-                None,
-            )
+        if self._whatif_within_reach(row):
+            result: tuple[WhatIfRow, GpaMap | None] = self._what_if_walk(row)
         else:
-            if mark is not None and not start <= self._whatif_at <= row:
-                self._whatif.load(mark[1])
-                self._whatif_at = start
-            result = self._what_if_walk(row)
+            fresh = WhatIf(Engine(self.td, self.generation))
+            result = _fed(fresh, *self.recorded_row(row)), None
         self._rows[row] = result
         steps = sum(len(kept.steps) for kept, _ in self._rows.values())
         while len(self._rows) > 1 and (len(self._rows) > CACHED_ROWS or steps > _CACHED_STEPS):
             steps -= len(self._rows.popitem(last=False)[1][0].steps)
         return result
+
+    def _whatif_within_reach(self, row: int) -> bool:
+        """Whether the other generation can walk to this row; it stands at a row before it then."""
+        mark = self._whatif_marks.before(row)
+        start = mark[0] if mark is not None else 0
+        reach = self._reach(self._whatif_marks.interval)
+        if row - start > reach and not self._whatif_at <= row <= self._whatif_at + reach:
+            return False
+        if mark is not None and not start <= self._whatif_at <= row:
+            self._whatif.load(mark[1])
+            self._whatif_at = start
+        return True
 
     def _what_if_walk(self, row: int) -> tuple[WhatIfRow, GpaMap]:
         while True:
@@ -386,6 +388,20 @@ class Timeline:
             before_known=before_known,
             source=first.source if first is not None else 0,
         )
+
+    def engine_before(self, row: int) -> tuple[Engine, bool]:
+        """A copy of the engine as it stood before this row; False: the history is not known."""
+        steps = self.recorded_steps(row)
+        known = bool(steps)
+        if known and self.what_if:
+            known = self._whatif_within_reach(row)
+            if known and self._whatif_at < row:
+                self._what_if_walk(row - 1)
+        elif known:
+            known = self._walk_to(steps[0].place)
+        if not known:
+            return Engine(self.td, self.generation), False
+        return (self._whatif.engine if self.what_if else self._shadow.engine).fork(), True
 
     # --- background -------------------------------------------------------------------
 

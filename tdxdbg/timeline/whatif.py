@@ -36,12 +36,16 @@ _TDCALL: Final = 77
 
 
 class WhatIfStep(NamedTuple):
-    """An input and what this generation does; `answer` is what follows it."""
+    """An input and what this generation does; `answer` is what follows it.
+
+    `assumed`: nobody recorded that answer, a policy gives it.
+    """
 
     input: TdExit | Reentry
     step: Step
     answer: Reentry | None
     gpa_map: GpaMap
+    assumed: bool = False
 
 
 class RowEnd(Enum):
@@ -73,15 +77,23 @@ class WhatIfState(NamedTuple):
     diverged: frozenset[int]
 
 
+def converting(engine: Engine) -> Engine:
+    """The engine, or a copy of it, for which answers convert pages.
+
+    What another kernel asks was not recorded, nor which ioctls answer it.
+    """
+    if engine.td.implicit_conversions:
+        return engine
+    other = Engine(replace(engine.td, implicit_conversions=True), engine.generation)
+    other.restore(engine.checkpoint())
+    return other
+
+
 class WhatIf:
     """Rows fed in order to an engine of another generation."""
 
     def __init__(self, engine: Engine, policy: AssumedReply = assumed_reply) -> None:
-        if not engine.td.implicit_conversions:
-            # What this kernel asks was not recorded, nor which ioctls answer it.
-            td = replace(engine.td, implicit_conversions=True)
-            engine = Engine(td, engine.generation, engine.gpa_map)
-        self.engine = engine
+        self.engine = converting(engine)
         self.policy = policy
         self.diverged: set[int] = set()
 
@@ -100,7 +112,7 @@ class WhatIf:
             diverged = bool(first and first.vcpu in self.diverged)
             return WhatIfRow((), False, diverged, RowEnd.UNRECORDED)
         diverged = event.vcpu in self.diverged
-        run = _RowRun(self, recorded, cut=cut)
+        run = RowRun(self.engine, self.policy, recorded, cut=cut)
         steps = run.run(event)
         if run.end is not RowEnd.CUT and not _same_reply(event, steps[-1].step, recorded):
             self.diverged.add(event.vcpu)
@@ -111,27 +123,42 @@ class WhatIf:
         return bool(known & KNOWN_VP_ENTER_RET) and not needed & ~known
 
 
-class _RowRun:
-    """One row on its way."""
+class RowRun:
+    """One row on its way, from its TD exit or from an answer in it."""
 
-    def __init__(self, whatif: WhatIf, recorded: Sequence[RowStep], *, cut: bool) -> None:
-        self.engine = whatif.engine
-        self.policy = whatif.policy
+    def __init__(
+        self, engine: Engine, policy: AssumedReply, recorded: Sequence[RowStep], *, cut: bool
+    ) -> None:
+        self.engine = engine
+        self.policy = policy
         self.asked = _recorded_asks(recorded)
-        self.events = frozenset() if cut else _recorded_events(recorded)
+        self.events = frozenset() if cut else recorded_events(recorded)
         self.cut = cut
         self.assumed = False
         self.end = RowEnd.ENTERED
 
-    def run(self, event: TdExit) -> list[WhatIfStep]:
+    def has_events(self, vcpu: int) -> bool:
+        """Whether KVM would find an event after the chunk that userspace works on."""
+        return self.engine.vcpu(vcpu).map_gpa_next + CHUNK in self.events
+
+    def use(self, step: Step) -> None:
+        """This exit has its answer: what was recorded of it answers no other one."""
+        for place, (recorded, _) in enumerate(self.asked[:_LOOK_AHEAD]):
+            if same_ask(recorded, step):
+                del self.asked[place]
+                return
+
+    def run(self, event: TdExit | Reentry) -> list[WhatIfStep]:
+        """Run to the end of the row."""
         engine = self.engine
-        engine.force_into_td(event.vcpu)
+        if isinstance(event, TdExit):
+            engine.force_into_td(event.vcpu)
         current: TdExit | Reentry = event
         step = engine.feed(current)
         steps: list[WhatIfStep] = []
         while step.outcome is not Outcome.REENTER_TD:
-            following = self._answer(event.vcpu, step)
-            steps.append(WhatIfStep(current, step, following, engine.gpa_map))
+            following, assumed = self._answer(event.vcpu, step)
+            steps.append(WhatIfStep(current, step, following, engine.gpa_map, assumed))
             if following is None:
                 return steps
             if len(steps) >= MAX_STEPS:
@@ -141,36 +168,39 @@ class _RowRun:
                 step = engine.feed(following)
             except ProtocolError:
                 # A damaged recording: nobody can give this answer to this exit.
-                steps[-1] = steps[-1]._replace(answer=None)
+                steps[-1] = steps[-1]._replace(answer=None, assumed=False)
                 self.end = RowEnd.UNRECORDED
                 return steps
             current = following
         steps.append(WhatIfStep(current, step, None, engine.gpa_map))
         return steps
 
-    def _answer(self, vcpu: int, step: Step) -> Reentry | None:
-        """What userspace does next; None when it gives up, as it does where the recording ends."""
-        has_events = self.engine.vcpu(vcpu).map_gpa_next + CHUNK in self.events
+    def _answer(self, vcpu: int, step: Step) -> tuple[Reentry | None, bool]:
+        """What userspace does next, and whether that is assumed.
+
+        None when it gives up, as it does where the recording ends.
+        """
+        has_events = self.has_events(vcpu)
         for place, (recorded, answer) in enumerate(self.asked[:_LOOK_AHEAD]):
-            if _same_ask(recorded, step):
+            if same_ask(recorded, step):
                 del self.asked[place]
                 if answer is None:
                     self.end = RowEnd.CUT if self.cut else RowEnd.UNRECORDED
-                    return None
-                return answer._replace(vcpu=vcpu, has_events=has_events)
+                    return None, False
+                return answer._replace(vcpu=vcpu, has_events=has_events), False
         if self.cut and not self.asked:
             # What answers to this is in the recording, further down than it was read.
             self.end = RowEnd.CUT
-            return None
+            return None, False
         self.end = RowEnd.STOPPED
         if step.run is None:
-            return None
+            return None, False
         self.assumed = True
         reply = self.policy(step.run)
         if reply.stop:
-            return None
+            return None, False
         self.end = RowEnd.ENTERED
-        return Reentry(vcpu, reply.answer, has_events)
+        return Reentry(vcpu, reply.answer, has_events), True
 
 
 def _recorded_asks(recorded: Sequence[RowStep]) -> list[tuple[Step, Reentry | None]]:
@@ -189,7 +219,7 @@ def _recorded_asks(recorded: Sequence[RowStep]) -> list[tuple[Step, Reentry | No
     return asks
 
 
-def _recorded_events(recorded: Sequence[RowStep]) -> frozenset[int]:
+def recorded_events(recorded: Sequence[RowStep]) -> frozenset[int]:
     """R11 of a RETRY that KVM gave after a successful chunk: there an event was pending."""
     output = recorded[-1].output if recorded else None
     last = recorded[-1].input if recorded else None
@@ -202,7 +232,7 @@ def _recorded_events(recorded: Sequence[RowStep]) -> frozenset[int]:
     return frozenset() if ret else frozenset({step.regs.r11})
 
 
-def _same_ask(one: Step, other: Step) -> bool:
+def same_ask(one: Step, other: Step) -> bool:
     """Whether two exits ask userspace for the same thing (ret is not part of the question)."""
     recorded, computed = one.run, other.run
     if recorded is None or computed is None:

@@ -10,7 +10,9 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
+from tdxdbg.ui.answer.feature import Answering
 from tdxdbg.ui.choosing import Choosing
+from tdxdbg.ui.exporting import Exporting
 from tdxdbg.ui.growing import Growing
 from tdxdbg.ui.keys import KEYS
 from tdxdbg.ui.remembers import Remembers
@@ -19,7 +21,9 @@ from tdxdbg.ui.theming import Theming
 from tdxdbg.ui.visiting import Visiting
 
 
-class ReplayApp(Visiting, Choosing, Growing, Remembers, Theming, inherit_bindings=False):
+class ReplayApp(
+    Answering, Exporting, Visiting, Choosing, Growing, Remembers, Theming, inherit_bindings=False
+):
     """The screen of a recording."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -25,7 +24,6 @@ from tdxdbg.timeline import Moment, Timeline
 from tdxdbg.traces import Trace
 from tdxdbg.ui.cursor import Cursor
 from tdxdbg.ui.dialogs import Dialog, Generations, about_lines
-from tdxdbg.ui.export import write_svg
 from tdxdbg.ui.keys import KEYS, Key
 from tdxdbg.ui.layout import HINTS, QUEUE, REPLAY, STATUS, Plan, View
 from tdxdbg.ui.lines import concat, own, word
@@ -363,15 +361,6 @@ class Core(Typed[int], inherit_bindings=False):
         lines = about_lines(self.timeline, self.size.width)
         title = own("about this recording")
         _ = self.push_screen(Dialog(title, lines, self.palette, self.ascii_only))
-
-    def action_export(self) -> None:
-        self._quiet()
-        try:
-            path = write_svg(self.export_screenshot(), Path.cwd())
-        except OSError as error:
-            self.hints.say(Message(word(f"not written: {error.strerror or error}")[0], "error"))
-            return
-        self.hints.say(Message(word(f"wrote {path.name}")[0], "ok"))
 
     def tell(self, text: str, role: str = "error") -> None:
         """News in the place of the keys, until the next key; any text."""

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from tdxdbg.decode.text import Safe
 from tdxdbg.engine import GENERATIONS
 from tdxdbg.timeline import Timeline
-from tdxdbg.ui.lines import BLANK, Line, cut, line, own, pad, width_of, word, wrap
+from tdxdbg.ui.lines import BLANK, Line, Span, cut, line, own, pad, width_of, word, wrap
 from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.widgets.pane import Pane
 
@@ -67,6 +67,7 @@ class Dialog(ModalScreen[str | None], inherit_bindings=False):
     def __init__(self, title: Safe, lines: list[Line], palette: Palette, ascii_only: bool) -> None:
         super().__init__()
         self._lines = lines
+        self.foot: tuple[Span, ...] = ((own("j k scroll  Esc closes"), "dim"),)
         self._pane = DialogPane("dialog")
         self._pane.tabs = (self._pane.tabs[0]._replace(title=title),)
         self._pane.dress(palette, ascii_only)
@@ -75,7 +76,7 @@ class Dialog(ModalScreen[str | None], inherit_bindings=False):
         widest = max((width_of(item.spans) for item in self._lines), default=0)
         self._pane.styles.width = max(widest + 2, 24)
         self._pane.styles.height = len(self._lines) + 2
-        self._pane.set_lines(self._lines, ((own("j k scroll  Esc closes"), "dim"),))
+        self._pane.set_lines(self._lines, self.foot)
         yield self._pane
 
     def action_close(self) -> None:

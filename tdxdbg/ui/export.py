@@ -1,8 +1,11 @@
-"""The screen as an SVG file that loads nothing from elsewhere."""
+"""What is written to files: always a new one, whole or not at all."""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,14 +22,42 @@ def offline_svg(svg: str) -> str:
     return _FONT.sub(_FAMILY, _FONT_FACE.sub("", _COMMENT.sub("", svg, count=1)))
 
 
-def write_svg(svg: str, folder: Path) -> Path:
-    """Write to the first free `tdxdbg-<n>.svg` of the folder; raises OSError."""
+def write_new(text: str, folder: Path, suffix: str) -> Path:
+    """Write to the first free `tdxdbg-<n>.<suffix>` of the folder; raises OSError."""
+    part = new_part(folder)
+    try:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        return keep(part, suffix)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def new_part(folder: Path) -> Path:
+    """An empty file in the folder, hidden, for what is not whole yet; raises OSError."""
+    return _first_free(lambda number: folder / f".tdxdbg-{os.getpid()}-{number}.part")
+
+
+def keep(part: Path, suffix: str) -> Path:
+    """Give a whole file its name: the first that is free; raises OSError."""
+    path = _first_free(lambda number: part.parent / f"tdxdbg-{number}.{suffix}")
+    try:
+        # The name is ours, so that nobody's file is replaced.
+        os.replace(part, path)
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise
+    return path
+
+
+def _first_free(name: Callable[[int], Path]) -> Path:
     for number in range(1, _MOST):
-        path = folder / f"tdxdbg-{number}.svg"
+        path = name(number)
         try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(svg)
+            path.touch(exist_ok=False)
         except FileExistsError:
             continue
         return path
-    raise FileExistsError(f"there are {_MOST - 1} pictures in this folder")
+    raise FileExistsError(f"there are {_MOST - 1} such files in this folder")

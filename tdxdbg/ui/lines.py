@@ -17,11 +17,27 @@ from tdxdbg.decode.text import Safe, safe
 Span = tuple[Safe, str]
 
 
+class About(NamedTuple):
+    """What a line is about, for copying it, decoding it in place and filtering on it.
+
+    `name` and `text` as they are written (`r12`, `0x800040000000`); `value` the
+    number, or the bytes; `filter` a display filter for exits with this value;
+    `where` the first byte in struct kvm_run and how many.
+    """
+
+    name: Safe
+    text: Safe
+    value: int | bytes | None = None
+    filter: str | None = None
+    where: tuple[int, int] | None = None
+
+
 class Line(NamedTuple):
     """One line of a pane; `current` is the line that the cursor is on."""
 
     spans: tuple[Span, ...] = ()
     current: bool = False
+    about: About | None = None
 
     @property
     def text(self) -> str:
@@ -54,9 +70,9 @@ def cut(text: Safe, width: int) -> Safe:
     return Safe(text[: max(width - 1, 0)] + "…"[:width])
 
 
-def line(*spans: Span, current: bool = False) -> Line:
+def line(*spans: Span, current: bool = False, about: About | None = None) -> Line:
     """A line out of spans, empty ones left out."""
-    return Line(tuple(span for span in spans if span[0]), current)
+    return Line(tuple(span for span in spans if span[0]), current, about)
 
 
 def wrap(text: Safe, width: int, first: int = 0) -> list[Safe]:
@@ -123,6 +139,16 @@ def right(text: Safe, width: int) -> Safe:
 def concat(*texts: Safe) -> Safe:
     """Safe texts one after the other."""
     return Safe("".join(texts))
+
+
+def stacked(texts: Iterable[Safe]) -> Safe:
+    """Texts below each other, for a file or the clipboard; a widget takes lines."""
+    return Safe("".join(f"{text}\n" for text in texts))
+
+
+def trimmed(text: Safe) -> Safe:
+    """Without the blanks around it."""
+    return Safe(text.strip())
 
 
 def unpadded(text: Safe) -> Safe:

@@ -22,7 +22,7 @@ _KERNEL: Final = (own("kernel "), "dim")
 #: Below this width the word "kernel" is left out.
 _ROOMY: Final = 100
 _PROGRAM: Final = own("tdxdbg")
-_REPLAY: Final[Span] = (own(" REPLAY "), "badge")
+REPLAY_BADGE: Final[Span] = (own(" REPLAY "), "badge")
 #: Cells of the recording's name.
 _SHORTEST: Final = 10
 _LONGEST: Final = 48
@@ -52,7 +52,7 @@ class StatusLine(LinesWidget):
         self._recording = word(name)[0]
         self._rest: tuple[Span, ...] = ()
         #: What kind of screen this is, and what the guest does, in words.
-        self.badges: tuple[Span, ...] = (_REPLAY,)
+        self.badges: tuple[Span, ...] = (REPLAY_BADGE,)
 
     def rename(self, name: str) -> None:
         """Another recording."""

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from tdxdbg.abi.regs import KNOWN_ALL, REG_NAMES, Regs
 from tdxdbg.decode.tree import RegRow, call_of, register_rows
-from tdxdbg.engine import TdExit
+from tdxdbg.engine import Td, TdExit
 from tests.decode.trees import MIB, SHARED52, call
 
 U64 = st.integers(0, (1 << 64) - 1)
@@ -17,7 +17,7 @@ def by_name(rows: list[RegRow]) -> dict[str, RegRow]:
 
 
 def test_a_retry_as_in_the_design() -> None:
-    found = by_name(register_rows(call_of(MAP), MAP.regs, AFTER))
+    found = by_name(register_rows(call_of(MAP, td=Td(gpaw=52)), MAP.regs, AFTER))
     assert list(found) == [name.upper() for name in REG_NAMES]
     assert found["R10"] == ("R10", "0", "1", True, True, True, "RETRY")
     assert found["R11"][1:4] == ("10001", "8000040600000", True)
@@ -29,9 +29,9 @@ def test_a_retry_as_in_the_design() -> None:
         False,
         True,
         True,
-        "GPA",
+        "shared GPA 0x40400000",
     )
-    assert found["R13"].meaning == "size"
+    assert found["R13"].meaning == "size 4 MiB, 2 chunks of 2 MiB"
     assert found["RCX"].meaning == "mask: R10 R11 R12 R13 R14 R15"
     assert found["RBX"][4:] == (False, True, "hidden by the RCX mask")
     assert found["RSP"].meaning == "never crosses"
@@ -41,11 +41,17 @@ def test_a_retry_as_in_the_design() -> None:
     ("exit_", "name", "meaning"),
     [
         (call(30), "R11", "Instruction.IO"),
-        (call(30), "R14", "port"),
+        (call(30, r12=1, r14=0x3F8), "R14", "port COM1"),
+        (call(30, r12=1, r13=1, r15=0x68), "R15", "value 'h'"),
+        (call(30, r12=1, r13=1), "R13", "direction out"),
+        (call(31, r12=0x10), "R12", "MSR IA32_TIME_STAMP_COUNTER"),
+        (call(0x99, r12=5), "R12", ""),
         (call(30), "R10", "standard call"),
         (call(3, r10=12), "R10", "KVM_HC_MAP_GPA_RANGE"),
         (call(3, r10=12), "R11", ""),
-        (TdExit(0, 48, Regs(r8=1)), "R8", "GPA"),
+        (TdExit(0, 48, Regs(r8=1)), "R8", "private GPA 0x1"),
+        (TdExit(0, 48, Regs(rcx=2)), "RCX", "exit qualification write, no permission at all"),
+        (TdExit(0, 1, Regs(r9=5)), "R9", "interruption information not valid (bit 31 is clear)"),
         (TdExit(0, 48, Regs(r8=1)), "R12", ""),
     ],
 )

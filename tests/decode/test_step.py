@@ -165,7 +165,7 @@ def test_userspace_exit() -> None:
     assert (tree.name, tree.raw, tree.filter) == (
         "userspace exit",
         "KVM_EXIT_HYPERCALL",
-        "exit == 3",
+        "exit == KVM_EXIT_HYPERCALL",
     )
     assert found["hypercall.nr"] == ("12", "KVM_HC_MAP_GPA_RANGE")
     assert found["complete_userspace_io"] == ("MAP_GPA", "pending")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from base64 import b64decode
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ OWN = re.compile(
     r"|\x1b\[\?(?:2026|2048)\$p"
     r"|\x1b\[[<>]\d*u"
     r"|\x1b\]22;[a-z]+\x07"
+    r"|\x1b\]52;c;(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}[A-Za-z0-9+/=]=)?\x07"
     r"|\r\n"
 )
 TEXT = re.compile("[ -~" + "".join(re.escape(glyph) for glyph in ASCII_FOR) + "]*")
@@ -38,7 +40,9 @@ TEXT = re.compile("[ -~" + "".join(re.escape(glyph) for glyph in ASCII_FOR) + "]
 #: Opens every pane, dialog and message, and writes the screen to a file.
 TOUR = [
     "s", "S", "2", "\x1b", "3", "\x1b", "4", "\x1b", "5", "\x1b", "z", "j", "k", "z",
-    "a", "\x1b[B", "q", "v", "v", "V", "?", "q", "K", "q", "x", "G", "n", "N",
+    "a", "\x1b[B", "q", "v", "v", "V", "?", "q", "K", "q", "x", "\r", "G", "n", "N",
+    "2", "\x1b", "\x1b[B", "\x1b[B", "y", "\r", "q", "4", "\x1b", "\x1b[B", "y", "\r", "y",
+    "3", "\x1b", "y", "e", "\x1b", "1", "\x1b", "y", "Y", "x", "t", "x", "e", "x", "o",
 ]  # fmt: skip
 
 
@@ -50,7 +54,8 @@ def unexplained(written: bytes) -> list[str]:
 
 def test_the_check_itself_sees_an_attack() -> None:
     for attack in (
-        b"\x1b[31m", b"\x1b]0;x\x07", b"\x1b]52;c;eA==\x07", b"\x07", b"\x9b31m", b"\x7f", b"\x08",
+        b"\x1b]52;c;e\x1b[m=\x07", b"\x1b]52;p;eA==\x07", b"\x1b]52;c;?\x07",
+        b"\x1b[31m", b"\x1b]0;x\x07", b"\x07", b"\x9b31m", b"\x7f", b"\x08",
         "\u009b".encode(), "\u202e".encode(), "\u200b".encode(), b"\xff", b"\x1bc", b"\x1b[2J",
     ):  # fmt: skip
         assert unexplained(b"before " + attack + b" after") != []
@@ -90,7 +95,8 @@ def test_no_byte_of_the_recording_arrives_as_a_control(
         terminal.wait_for("exit 0/", "REPLAY")
         for key in TOUR:
             terminal.send(key)
-            terminal.settle(0.05)
+            # An escape alone is one only when nothing follows at once.
+            terminal.settle(0.3 if key == "\x1b" else 0.05)
         terminal.settle()
         assert "\\x1b" in terminal.text
         terminal.send("q")
@@ -98,6 +104,18 @@ def test_no_byte_of_the_recording_arrives_as_a_control(
         assert unexplained(bytes(terminal.output)) == []
     (picture,) = tmp_path.glob("tdxdbg-*.svg")
     well_formed(picture.read_text("utf-8"))
+    texts = [*copied(bytes(terminal.output))]
+    assert len(texts) >= 6
+    assert any("\\x1b" in text for text in texts)
+    texts += [path.read_text("utf-8") for path in tmp_path.glob("tdxdbg-*.[tj]*")]
+    assert len(texts) >= 9
+    assert [text for text in texts if not TEXT.fullmatch(text.replace("\n", ""))] == []
+
+
+def copied(written: bytes) -> Iterator[str]:
+    """What was put into the clipboard."""
+    for found in re.findall(rb"\x1b\]52;c;([^\x07]*)\x07", written):
+        yield b64decode(found, validate=True).decode()
 
 
 def well_formed(svg: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tdxdbg.ui.stop_list import StopList
 from textual.app import App, ComposeResult
 
 from tdxdbg.ui.lines import own, word
@@ -12,6 +11,7 @@ from tdxdbg.ui.panes.code import CodePane
 from tdxdbg.ui.panes.memory import Ask, MemoryPane
 from tdxdbg.ui.prompt import Choice, Offer, Prompt, Verdict
 from tdxdbg.ui.status import Message
+from tdxdbg.ui.stop_list import StopList
 from tdxdbg.ui.themes import choose, load_themes
 from tdxdbg.ui.widgets.pane import Pane
 from tests.ui import demo

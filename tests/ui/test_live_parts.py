@@ -10,7 +10,7 @@ from tdxdbg.abi.ghci import SubFunction
 from tdxdbg.engine import BY_NAME, Engine, KvmRun
 from tdxdbg.filters import FilterError
 from tdxdbg.session.state import State
-from tdxdbg.ui.live.answer import AnswerForm, Value, WrongValueError, parse_value, value_text
+from tdxdbg.ui.answer.form import AnswerForm, Value, WrongValueError, parse_value, value_text
 from tdxdbg.ui.live.judge import judge_address, judge_stop, judge_vector
 from tdxdbg.ui.live.serial import LONGEST, MOST_LINES, SerialText
 from tdxdbg.ui.live.targets import Names, TargetError, parse_address, parse_stop

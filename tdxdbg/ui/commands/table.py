@@ -77,6 +77,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
             "a bookmark here, with a note"),
     Command("columns", "columns", "[NAMES]", "judge_columns", "command_columns",
             "which columns the queue has; alone: choose"),
+    Command("export", "export", "[WHAT]", "judge_export", "action_export",
+            "write svg, text, exit, json or queue to a new file; alone: choose"),
     # Other names, those of other debuggers among them.
     Command("quit", "quit", aliases=("q", "exit")),
     Command("step", "step", aliases=("s",)),

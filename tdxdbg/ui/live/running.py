@@ -9,10 +9,10 @@ from typing import Any
 from tdxdbg.errors import TdxdbgError
 from tdxdbg.filters import Filter
 from tdxdbg.traces import open_trace
+from tdxdbg.ui.answer.form import WrongValueError
 from tdxdbg.ui.judging import Here
 from tdxdbg.ui.layout import CODE, QUEUE, UAPI
 from tdxdbg.ui.lines import own, word
-from tdxdbg.ui.live.answer import WrongValueError
 from tdxdbg.ui.live.screen import LiveScreen
 from tdxdbg.ui.live.wire import State, Wire
 from tdxdbg.ui.live.world import World

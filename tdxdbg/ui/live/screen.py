@@ -20,11 +20,12 @@ from textual.timer import Timer
 from tdxdbg.decode.text import Safe
 from tdxdbg.timeline.timeline import REACH
 from tdxdbg.traces import open_trace
+from tdxdbg.ui.answer.form import AnswerForm
 from tdxdbg.ui.app import ReplayApp
+from tdxdbg.ui.asks import asks_of
 from tdxdbg.ui.keys import LIVE_HINTS, LIVE_KEYS, Key
 from tdxdbg.ui.layout import CODE, CONSOLE, LIVE, MEMORY, NEWS, QUEUE, UAPI, Plan
 from tdxdbg.ui.lines import own
-from tdxdbg.ui.live.answer import AnswerForm
 from tdxdbg.ui.live.looking import Looking
 from tdxdbg.ui.live.past import Past
 from tdxdbg.ui.live.place import behind
@@ -37,7 +38,6 @@ from tdxdbg.ui.panes import LIVE_PANES
 from tdxdbg.ui.panes.base import MomentPane
 from tdxdbg.ui.panes.code import CodePane
 from tdxdbg.ui.panes.console import ConsolePane
-from tdxdbg.ui.panes.decode import asks_of
 from tdxdbg.ui.panes.memory import MemoryPane
 from tdxdbg.ui.panes.queue import QueuePane
 from tdxdbg.ui.panes.uapi import UapiPane

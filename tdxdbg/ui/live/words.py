@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 from tdxdbg.decode.text import Safe
 from tdxdbg.decode.values import size_text
+from tdxdbg.ui.answer.form import Value, value_text
 from tdxdbg.ui.lines import Line, Span, concat, cut, line, own, part, width_of, word
-from tdxdbg.ui.live.answer import Value, value_text
 from tdxdbg.ui.live.wire import State
 from tdxdbg.ui.widgets.lines_widget import LinesWidget
 

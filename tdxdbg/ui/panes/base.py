@@ -38,9 +38,13 @@ class MomentPane(Pane):
         """Draw this moment, in the coming frame; a pane that is not seen draws it later."""
         if self._other_row(moment):
             self.top = self.left = 0
+            self.at = None
         self.moment = moment
         if self.outer_size.width and self.outer_size.height:
             self.set_lines(*self.draw(moment))
+
+    def light(self, where: tuple[int, int] | None) -> None:
+        """Another pane points at these bytes of struct kvm_run: the first, and how many."""
 
     def _other_row(self, moment: Moment | None) -> bool:
         return moment is None or self.moment is None or moment.row != self.moment.row

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final
 
 from tdxdbg.decode.known import seen
-from tdxdbg.decode.queue import Role, queue_line
-from tdxdbg.decode.summary import summarise
 from tdxdbg.decode.text import Safe
 from tdxdbg.decode.tree import (
     STEP_KNOWN,
     Call,
     Node,
-    call_of,
     decode_answer,
     decode_exit,
     decode_step,
 )
 from tdxdbg.engine import Outcome, Step, Td, TdExit
-from tdxdbg.engine.recorded import Kind
 from tdxdbg.timeline import Moment
-from tdxdbg.ui.lines import Line, Span, concat, line, own, unpadded, word
+from tdxdbg.ui.asks import asks
+from tdxdbg.ui.lines import Line, Span, concat, line, own, word
 from tdxdbg.ui.panes.base import Drawn, MomentPane, call_at
+from tdxdbg.ui.panes.fields import about_field
 from tdxdbg.ui.panes.tree import WHY, node_lines, tree_lines
 
 _HERE: Final = own("▶")
@@ -39,21 +37,12 @@ _AROUND: Final = 40
 _DEPTHS: Final = (9, 1)
 
 
-class _Seen(NamedTuple):
-    """A step as the record that `summarise` takes."""
-
-    kind: int
-    vcpu: int
-    time: int | None
-    body: Step
-    known: int
-
-
 class DecodePane(MomentPane):
     """The TD exit, each exit to userspace with its answer, the TD entry."""
 
     TITLE: ClassVar[Safe] = own("2 decode")
     SHORT: ClassVar[Safe] = own("2 decode")
+    POINTS: ClassVar[bool] = True
     PURPOSE: ClassVar[Safe] = own("Here stands what the guest asked for and what KVM did, and why.")
 
     def __init__(self, id: str) -> None:
@@ -174,14 +163,15 @@ class DecodePane(MomentPane):
             return [line((_ANSWER, "dim"), (_NO_ANSWER, "unknown"))]
         answer = at.answer.answer if at.answer is not None else None
         spans: list[Span] = [(_ANSWER, "dim")]
-        for row in decode_answer(answer, step.run, td=at.td):
+        rows = decode_answer(answer, step.run, td=at.td)
+        for row in rows:
             spans += [word(f"{row.field.rpartition('.')[2]} = ", "name"), (row.raw, "value")]
             spans.append((concat(own(" "), row.meaning, own(" ")), "text"))
         if len(spans) == 1:
             spans.append((_NOTHING, "dim"))
         if at.assumed:
             spans.append((own(" assumed"), "unknown"))
-        return [line(*spans)]
+        return [line(*spans, about=about_field(rows[0]) if rows else None)]
 
 
 def _known(moment: Moment) -> int:
@@ -196,23 +186,7 @@ def _title(root: Node, step: Step, td: Td) -> Node:
     """A step in one line: the exit and what it asks, or how the TD was entered."""
     if step.run is None or step.outcome is not Outcome.EXIT_TO_USERSPACE:
         return root._replace(children=())
-    return Node(root.raw, own(""), _asks(step, td))
-
-
-def _asks(step: Step, td: Td) -> Safe:
-    """What an exit asks of userspace, in the words of the queue; empty when it asks nothing."""
-    if step.run is None or step.outcome is not Outcome.EXIT_TO_USERSPACE:
-        return own("")
-    summary = summarise(0, [_Seen(Kind.USERSPACE_EXIT, 0, None, step, STEP_KNOWN)], td)
-    text = next(cell.text for cell in queue_line(summary) if cell.role is Role.ARGUMENTS)
-    return unpadded(text)
-
-
-def asks_of(step: Step, td: Td) -> Safe:
-    """An exit to userspace and what it asks, in one line."""
-    root = decode_step(step, call_of(None, td=td))
-    asks = _asks(step, td)
-    return concat(root.raw, own(" "), asks) if asks else root.raw
+    return Node(root.raw, own(""), asks(step, td), filter=root.filter)
 
 
 def _role(step: Step) -> str:

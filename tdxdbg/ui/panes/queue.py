@@ -11,6 +11,7 @@ from tdxdbg.decode.queue import (
     delta_text,
     exits_text,
     gpa_text,
+    kind_filter,
     queue_line,
     size_cell,
 )
@@ -20,7 +21,21 @@ from tdxdbg.decode.values import time_text
 from tdxdbg.errors import TraceError
 from tdxdbg.timeline import Moment, Timeline
 from tdxdbg.ui.columns import DEFAULT, fitted
-from tdxdbg.ui.lines import Line, Span, cut, line, own, pad, part, right, unpadded, word, wrap
+from tdxdbg.ui.lines import (
+    About,
+    Line,
+    Span,
+    concat,
+    cut,
+    line,
+    own,
+    pad,
+    part,
+    right,
+    unpadded,
+    word,
+    wrap,
+)
 from tdxdbg.ui.matches import Matches
 from tdxdbg.ui.panes.base import Drawn, MomentPane
 from tdxdbg.ui.shown import All, Selected
@@ -50,6 +65,7 @@ _GLYPHS: Final[dict[Role, Safe]] = {
 _HERE: Final = own("▶")
 _MATCH: Final = own("≡")
 _NONE: Final = own(" ")
+_WHAT_IF: Final = own("WHAT IF")
 _GAP: Final = own("  ")
 _STOP: Final = (own("●"), "error")
 _BLANK: Final = (_NONE, "focus")
@@ -84,6 +100,8 @@ class QueuePane(MomentPane):
         self._listed: All = All(0)
         self._listed_for: tuple[object, ...] = ()
         self._widths: dict[str, int] = {}
+        #: The row of which another outcome is shown than the recorded one.
+        self.what_if: int | None = None
         #: Called with a row that was clicked.
         self.choose_row: Callable[[int], None] = _nothing
 
@@ -174,7 +192,10 @@ class QueuePane(MomentPane):
         if not matched:
             spans = [(text, "dim") for text, _ in spans]
         here = _HERE if current else _NONE
-        return line((here, "focus"), *marks, *spans, current=current)
+        if row == self.what_if:
+            spans = [*spans[:-3], (_WHAT_IF, "retry_badge")]
+        about = _about(cells, summary)
+        return line((here, "focus"), *marks, *spans, current=current, about=about)
 
     def _marks(self, row: int, result: Role, matched: bool) -> tuple[Span, ...]:
         """A breakpoint or match; and where it is needed a bookmark, error or retry."""
@@ -300,6 +321,11 @@ def _placed(column: str, text: Safe, role: str, width: int) -> list[Span]:
 
 
 _AT_RIGHT: Final = frozenset({"index", "time", "delta", "size"})
+
+
+def _about(cells: list[Cell], summary: RowSummary) -> About:
+    """The exit; its filter selects exits of its kind."""
+    return About(concat(own("exit "), cells[0].text), cells[3].text, None, kind_filter(summary))
 
 
 def _brief(result: Cell) -> Safe:

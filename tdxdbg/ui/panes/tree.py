@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from tdxdbg.decode.readings import number_in
 from tdxdbg.decode.tree import Node
-from tdxdbg.ui.lines import Line, Span, concat, line, own, wrap
+from tdxdbg.ui.lines import About, Line, Span, concat, line, own, wrap
 
 _INNER: Final = own("├ ")
 _LAST: Final = own("└ ")
@@ -41,23 +42,30 @@ def node_lines(
     role: str = "name",
 ) -> list[Line]:
     """One node: name, number, meaning; the meaning is wrapped below where it does not fit."""
+    about = about_node(node)
     if node.name == WHY:
         return _why_lines(node, width, first, rest, current)
     head: list[Span] = [*first, (node.name, role)]
     if node.raw:
         head += [(_GAP, "text"), (node.raw, "value")]
     if not node.meaning:
-        return [line(*head, current=current)]
+        return [line(*head, current=current, about=about)]
     used = sum(len(text) for text, _ in head) + 2
     indent = (*rest, (_GAP, "frame"))
     room = width - sum(len(text) for text, _ in indent)
     if used + len(node.meaning) <= width:
-        return [line(*head, (_GAP, "text"), (node.meaning, "text"), current=current)]
+        head += [(_GAP, "text"), (node.meaning, "text")]
+        return [line(*head, current=current, about=about)]
     pieces = wrap(node.meaning, room)
     return [
-        line(*head, current=current),
-        *(line(*indent, (piece, "text"), current=current) for piece in pieces),
+        line(*head, current=current, about=about),
+        *(line(*indent, (piece, "text"), current=current, about=about) for piece in pieces),
     ]
+
+
+def about_node(node: Node) -> About:
+    """What a row of a tree is about."""
+    return About(node.name, node.raw or node.meaning, number_in(node.raw), node.filter)
 
 
 def _why_lines(

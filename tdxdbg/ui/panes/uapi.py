@@ -13,8 +13,12 @@ from tdxdbg.decode.values import errno_text
 from tdxdbg.engine import Completer, Outcome, Step
 from tdxdbg.engine.recorded import KNOWN_COMPLETER, KNOWN_ERRNO, KNOWN_RUN_FLAGS
 from tdxdbg.timeline import Difference, Moment
+from tdxdbg.ui.answer.form import AnswerForm
+from tdxdbg.ui.answer.outcomes import Page, outcome_lines
+from tdxdbg.ui.answer.pending import pending_lines
 from tdxdbg.ui.lines import (
     BLANK,
+    About,
     Line,
     Span,
     blanks,
@@ -28,13 +32,13 @@ from tdxdbg.ui.lines import (
     word,
     wrap,
 )
-from tdxdbg.ui.live.answer import AnswerForm
-from tdxdbg.ui.live.pending import pending_lines
 from tdxdbg.ui.panes.base import Drawn, MomentPane
+from tdxdbg.ui.panes.fields import about_field, overlaps
 
 _COMPLETER: Final = own("complete_userspace_io")
 _WRITTEN: Final = own(" ")
 _STALE: Final = own("·")
+_HERE: Final = own("▶")
 _UNKNOWN: Final = own("?")
 _ANSWER: Final = own("←")
 _DIFFERENT: Final = own("≠")
@@ -52,6 +56,7 @@ class UapiPane(MomentPane):
 
     TITLE: ClassVar[Safe] = own("3 uAPI kvm_run")
     SHORT: ClassVar[Safe] = own("3 uAPI")
+    POINTS: ClassVar[bool] = True
     PURPOSE: ClassVar[Safe] = own("Here stands what userspace finds in struct kvm_run.")
 
     def __init__(self, id: str) -> None:
@@ -62,19 +67,35 @@ class UapiPane(MomentPane):
         #: Called when the typed answer is to be given, or was dropped.
         self.give: Callable[[], None] = _nobody
         self.dropped: Callable[[], None] = _nobody
+        self._lit: tuple[int, int] | None = None
+        #: Another answer to an exit of a recording, and what comes of it.
+        self.page: Page | None = None
+
+    def light(self, where: tuple[int, int] | None) -> None:
+        if where != self._lit:
+            self._lit = where
+            self.show(self.moment)
 
     def draw_moment(self, moment: Moment) -> Drawn:
         step = moment.shown
         if step is None:
             return self.explain(own("What KVM did with this was not recorded.")), (), None
         if step.outcome is Outcome.REENTER_TD:
-            return self._entered(moment), (), None
+            return [*self._tried(moment), *self._entered(moment)], (), None
         lines = self._fields(moment, step) + self._completer(moment, step)
         if self.form is not None and self.form_at == (moment.row, moment.step):
             # What a person can do comes first.
             first, at = pending_lines(self.form, moment, self.columns)
             return [*first, BLANK, *lines], self._foot(), at
-        return lines + self._answer(moment, step), self._foot(), None
+        lines = [*self._tried(moment), *lines, *self._answer(moment, step)]
+        return lines, self._foot(), None
+
+    def _tried(self, moment: Moment) -> list[Line]:
+        """What another answer to this exit does, where one is tried."""
+        page = self.page
+        if page is None or (page.found.row, page.found.step) != (moment.row, moment.step):
+            return []
+        return [*outcome_lines(page, self.columns), BLANK]
 
     def _foot(self) -> tuple[Span, ...]:
         if self.columns < 44:
@@ -118,23 +139,24 @@ class UapiPane(MomentPane):
         lines: list[Line] = []
         for at, row in enumerate(rows):
             key = "run.flags" if row.field == "flags" else row.field.replace("io data", "io.data")
-            short = row._replace(field=_short(row.field, at))
-            lines += self._row(short, names, values, differ.get(key))
+            lines += self._row(row, _short(row.field, at), names, values, differ.get(key))
         return lines
 
     def _row(
-        self, row: UapiRow, names: int, values: int, difference: Difference | None
+        self, row: UapiRow, name: Safe, names: int, values: int, difference: Difference | None
     ) -> list[Line]:
         role = "value" if row.written else "unknown"
+        lit = overlaps((row.offset, row.size), self._lit)
         head: list[Span] = [
             (right(_number(row.offset), 4), "dim"),
-            (_SPACE, "dim"),
+            (_HERE if lit else _SPACE, "focus" if lit else "dim"),
             (_mark(row), "focus" if row.answer else "unknown"),
             (_SPACE, "dim"),
-            (pad(row.field, names + 1), "name"),
+            (pad(name, names + 1), "focus" if lit else "name"),
             (pad(row.raw, values), role if row.known else "unknown"),
         ]
-        lines = self._with_meaning(head, row.meaning, role if row.written else "unknown")
+        meaning = role if row.written else "unknown"
+        lines = self._with_meaning(head, row.meaning, meaning, about_field(row))
         if difference is not None:
             text = word(_value(difference.computed), "error")
             lines.append(
@@ -148,21 +170,23 @@ class UapiPane(MomentPane):
             )
         return lines
 
-    def _with_meaning(self, head: list[Span], meaning: Safe, role: str) -> list[Line]:
+    def _with_meaning(
+        self, head: list[Span], meaning: Safe, role: str, about: About | None = None
+    ) -> list[Line]:
         """The meaning beside the value where it fits, else below it."""
         if not meaning:
-            return [line(*head)]
+            return [line(*head, about=about)]
         used = width_of(head) + 1
         if used + len(meaning) <= self.columns:
-            return [line(*head, (_SPACE, "dim"), (meaning, role))]
+            return [line(*head, (_SPACE, "dim"), (meaning, role), about=about)]
         room = self.columns - used
         if room >= 16:
             first, *rest = wrap(meaning, room)
             below = blanks(used)
         else:
             first, rest, below = own(""), wrap(meaning, self.columns - 9), blanks(9)
-        lines = [line(*head, (_SPACE, "dim"), (first, role))]
-        return lines + [line((below, "dim"), (piece, role)) for piece in rest]
+        lines = [line(*head, (_SPACE, "dim"), (first, role), about=about)]
+        return lines + [line((below, "dim"), (piece, role), about=about) for piece in rest]
 
     # --- completion and answer ----------------------------------------------------------
 
@@ -187,7 +211,7 @@ class UapiPane(MomentPane):
         rows = decode_answer(reentry.answer if reentry else None, step.run, td=moment.td)
         names = max((len(row.field) for row in rows), default=0)
         for row in rows:
-            lines += self._row(row, names, 0, None)
+            lines += self._row(row, row.field, names, 0, None)
         if not rows:
             lines.append(line((own("  nothing to answer: KVM_RUN"), "dim")))
         if reentry is not None and reentry.immediate_exit:
@@ -258,7 +282,10 @@ def _folded(rows: list[UapiRow]) -> list[UapiRow]:
             if start == name:
                 first = rest.rstrip("]").partition("..")[0]
                 number = row.field.partition("[")[2].rstrip("]")
-                result[-1] = last._replace(field=word(f"{name}[{first}..{number}]")[0])
+                result[-1] = last._replace(
+                    field=word(f"{name}[{first}..{number}]")[0],
+                    size=row.offset + row.size - last.offset,
+                )
                 continue
         result.append(row)
     return result

@@ -28,7 +28,7 @@ class StartPane(Pane):
     def __init__(self, id: str) -> None:
         super().__init__(id)
         self.entries: Sequence[Entry] = ()
-        self.at = 0
+        self.chosen = 0
         #: Widths of the columns: of everything there is, so that filtering moves nothing.
         self._name_width, self._detail_width = 0, 0
         #: Which entry each line is; -1 for none.
@@ -45,7 +45,7 @@ class StartPane(Pane):
 
     def offer(self, entries: Sequence[Entry], at: int) -> None:
         """Show these, with the cursor on one of them."""
-        self.entries, self.at = entries, at
+        self.entries, self.chosen = entries, at
         self.draw()
 
     @property
@@ -69,7 +69,7 @@ class StartPane(Pane):
 
     def bring_up(self) -> None:
         """Scroll until the name of the cursor's group is near the top, or the end is seen."""
-        line_here = self._of_line.index(self.at) if self.at in self._of_line else 0
+        line_here = self._of_line.index(self.chosen) if self.chosen in self._of_line else 0
         self.top = self._clamped(line_here - 2)
         self.refresh()
 
@@ -89,9 +89,9 @@ class StartPane(Pane):
                 head.append(line((own(" "), "dim"), word(group, "title")))
                 lines += head
                 self._of_line += [-1] * len(head)
-            if number == self.at:
+            if number == self.chosen:
                 here = len(lines)
-            lines.append(self._line(entry, number == self.at))
+            lines.append(self._line(entry, number == self.chosen))
             self._of_line.append(number)
         if not lines:
             lines = [line((_NOTHING, "dim"))]
@@ -100,7 +100,7 @@ class StartPane(Pane):
 
     def _name_groups(self) -> None:
         """The groups in the upper edge, as tabs: all of them rarely fit on the screen at once."""
-        here = self.entries[self.at].group if self.entries else ""
+        here = self.entries[self.chosen].group if self.entries else ""
         names = dict.fromkeys(entry.group for entry in self.entries)
         tabs = tuple(Tab(name, word(name)[0], name == here) for name in names)
         if top_width(tabs) > self.outer_size.width:

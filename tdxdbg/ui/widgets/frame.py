@@ -11,6 +11,7 @@ from tdxdbg.ui.lines import Line, Span, blanks, crop, own, repeat, width_of
 _PLAIN: Final = (own("┌"), own("┐"), own("└"), own("┘"), own("─"), own("│"))
 _FOCUSED: Final = (own("╔"), own("╗"), own("╚"), own("╝"), own("═"), own("║"))
 _THUMB: Final = own("┃")
+_POINTED: Final = own("▶")
 _SPACE: Final = own(" ")
 _BETWEEN: Final = own(" │ ")
 
@@ -64,15 +65,23 @@ class Frame(NamedTuple):
         gap = room - width_of(start) - width_of(end)
         return Line((*start, (repeat(edge, gap), self._role), *end, (corner, self._role)))
 
-    def body(self, spans: tuple[Span, ...], left: int, current: bool, thumb: bool) -> Line:
-        """A line between the edges, seen from `left` cells in."""
+    def body(
+        self,
+        spans: tuple[Span, ...],
+        left: int,
+        current: bool,
+        thumb: bool,
+        pointed: bool = False,
+    ) -> Line:
+        """A line between the edges, seen from `left` cells in; `pointed`: the cursor is on it."""
         bar = self._glyphs[5]
         room = self.width - 2
         inner = crop(spans, left, room)
         fill = room - width_of(inner)
         role = self._role
         end = (_THUMB, role) if thumb else (bar, role)
-        return Line(((bar, role), *inner, (blanks(fill), "text"), end), current)
+        start = (_POINTED, "focus") if pointed else (bar, role)
+        return Line((start, *inner, (blanks(fill), "text"), end), current)
 
 
 def top_width(tabs: tuple[Tab, ...]) -> int:

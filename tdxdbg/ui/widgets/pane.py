@@ -9,7 +9,7 @@ from textual import events
 from textual.geometry import Region
 
 from tdxdbg.decode.text import Safe
-from tdxdbg.ui.lines import BLANK, Line, Span, own, width_of
+from tdxdbg.ui.lines import BLANK, About, Line, Span, own, width_of
 from tdxdbg.ui.widgets.frame import Frame, Tab, thumb_rows
 from tdxdbg.ui.widgets.lines_widget import LinesWidget
 
@@ -18,12 +18,14 @@ _NO_LINES: list[Line] = []
 
 
 class Pane(LinesWidget, can_focus=True):
-    """What every pane can do: a frame, tabs, scrolling, the mouse.
+    """What every pane can do: a frame, tabs, scrolling, a cursor on its lines, the mouse.
 
     `top` and `left` are the first line and cell that are seen. Subclasses make
     `lines`, or override `count` and `line_at` to make them when they are shown.
     """
 
+    #: Whether the pane has a cursor of its own while it is focused.
+    POINTS: ClassVar[bool] = False
     TITLE: ClassVar[Safe] = own("")
     #: The title where panes share one place and there is little room.
     SHORT: ClassVar[Safe] = own("")
@@ -37,6 +39,13 @@ class Pane(LinesWidget, can_focus=True):
         self.tabs: tuple[Tab, ...] = (Tab(id, self.TITLE, True),)
         #: Called with the pane of a tab that was clicked.
         self.choose_tab: Callable[[str], None] = _nothing
+        #: The line that was pointed at; None: none yet.
+        self.at: int | None = None
+        #: The cell of a line that was clicked last.
+        self.column = 0
+        #: Called when another line is pointed at, and when a line is double-clicked.
+        self.moved: Callable[[], None] = _no_one
+        self.act: Callable[[], None] = _no_one
 
     # --- lines ------------------------------------------------------------------------
 
@@ -104,7 +113,56 @@ class Pane(LinesWidget, can_focus=True):
             return frame.bottom(self.foot)
         line = self.line_at(index) if index < self.count() else BLANK
         thumb = y - inset in thumb_rows(self.top, self.rows, self.count())
-        return frame.body(line.spans, self.left, line.current, thumb)
+        pointer = self.pointer if self.has_focus else None
+        pointed = index == pointer
+        current = pointed if pointer is not None else line.current
+        return frame.body(line.spans, self.left, current, thumb, pointed)
+
+    # --- the cursor of the pane -------------------------------------------------------
+
+    @property
+    def pointer(self) -> int | None:
+        """The line that the pane's cursor is on; None in a pane without one."""
+        count = self.count()
+        if not self.POINTS or not count:
+            return None
+        return self._first() if self.at is None else min(self.at, count - 1)
+
+    @property
+    def about(self) -> About | None:
+        """What the line under the cursor is about."""
+        pointer = self.pointer
+        return None if pointer is None else self.line_at(pointer).about
+
+    def _first(self) -> int:
+        """Where the cursor is before it was moved: at what matters most among what is seen."""
+        seen = self._seen()
+        for wanted in ([line.current for line in seen], [line.about for line in seen]):
+            for number, found in enumerate(wanted):
+                if found:
+                    return self.top + number
+        return self.top
+
+    def arrow(self, cells: int, lines: int) -> bool:
+        """An arrow key; False when the pane only scrolls."""
+        if not self.POINTS or not lines:
+            return False
+        self.point((self.pointer or 0) + lines)
+        return True
+
+    def point(self, index: int) -> None:
+        """Put the cursor on a line, into view."""
+        before = self.pointer
+        if before is None:
+            return
+        self.at = min(max(index, 0), self.count() - 1)
+        top = self._clamped(self._showing(self.at))
+        if top != self.top:
+            self.top = top
+            self.refresh()
+        for changed in (before, self.at):
+            self.refresh_row(changed - self.top + self.inset)
+        self.moved()
 
     # --- scrolling --------------------------------------------------------------------
 
@@ -158,11 +216,15 @@ class Pane(LinesWidget, can_focus=True):
             self._click_tab(event.x)
             return
         index = self.top + event.y - self.inset
+        self.column = self.left + event.x - self.inset
         if 0 <= event.y - self.inset < self.rows and index < self.count():
             self.clicked(index)
+            if event.chain == 2:
+                self.act()
 
     def clicked(self, index: int) -> None:
         """A line was clicked."""
+        self.point(index)
 
     def _click_tab(self, x: int) -> None:
         at = 3
@@ -173,4 +235,8 @@ class Pane(LinesWidget, can_focus=True):
 
 
 def _nothing(pane: str) -> None:
+    """No one listens."""
+
+
+def _no_one() -> None:
     """No one listens."""

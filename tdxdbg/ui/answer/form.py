@@ -39,6 +39,15 @@ def names_for(run: KvmRun, name: str) -> Mapping[str, int]:
     return {}
 
 
+def reads(run: KvmRun, name: str) -> bool:
+    """Whether KVM's completion of this exit reads this field of the answer."""
+    if run.exit_reason != Exit.TDX:
+        return is_answer(run, name)
+    # Each TDVMCALL has a member of its own: only one of them has r11 to r14.
+    fields = {field.name for field in run.layout.fields}
+    return any(title in fields and is_answer(run, title) for title in (name, f"out_{name}"))
+
+
 def data_size(run: KvmRun) -> int:
     """Bytes that `data` of this exit has; 0 when it has none."""
     if run.exit_reason == Exit.IO:
@@ -102,7 +111,8 @@ def value_text(value: Value) -> str:
 class AnswerForm:
     """The fields of an answer. `given` is what will be answered, `proposed` what the VMM wanted.
 
-    While `typing`, `active` is the field that keys go to.
+    While `typing`, `active` is the field that keys go to. `recorded`: to an exit of a
+    recording, so that the answer is only tried.
     """
 
     run: KvmRun
@@ -110,6 +120,7 @@ class AnswerForm:
     proposed: Mapping[str, Value]
     typing: bool = False
     active: int = 0
+    recorded: bool = False
     _typed: dict[str, LineEdit] = field(default_factory=dict)
     _touched: set[str] = field(default_factory=set)
 
@@ -118,7 +129,7 @@ class AnswerForm:
         cls, run: KvmRun, given: Mapping[str, Value], proposed: Mapping[str, Value]
     ) -> AnswerForm:
         """With the fields that KVM's completion of this exit reads."""
-        names = [name for name in given if is_answer(run, name) or is_answer(run, f"out_{name}")]
+        names = [name for name in given if reads(run, name)]
         return cls(
             run,
             {name: given[name] for name in names},

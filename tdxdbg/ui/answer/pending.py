@@ -10,8 +10,8 @@ from tdxdbg.decode.uapi import UapiRow
 from tdxdbg.engine import Answer
 from tdxdbg.session.edit import answer_type
 from tdxdbg.timeline import Moment
-from tdxdbg.ui.lines import Line, Span, blanks, cut, line, own, pad, width_of, word
-from tdxdbg.ui.live.answer import AnswerForm, Value, WrongValueError, value_text
+from tdxdbg.ui.answer.form import AnswerForm, Value, WrongValueError, value_text
+from tdxdbg.ui.lines import Line, Span, blanks, cut, line, own, pad, width_of, word, wrap
 from tdxdbg.ui.prompt import edit_spans
 
 _ARROW: Final = own("     ← ")
@@ -20,6 +20,7 @@ _SPACE: Final = own(" ")
 _LEFT: Final = own("as KVM wrote it")
 _NOTHING: Final = own("nothing to answer")
 _RUN: Final = own(": s calls KVM_RUN again")
+_WRONG: Final = own("       ‼ ")
 _ROOM: Final = 20
 
 
@@ -42,11 +43,21 @@ def pending_lines(form: AnswerForm, moment: Moment, width: int) -> tuple[list[Li
         lines.append(_field(form, name, head, meanings.get(name), width))
         problem = form.problem(name)
         if problem:
-            lines.append(line((own("       ‼ "), "error"), word(problem, "error")))
+            lines += _wrong(problem, width)
     return lines, at
 
 
+def _wrong(problem: str, width: int) -> list[Line]:
+    pieces = wrap(word(problem)[0], width - len(_WRONG))
+    marks = (_WRONG, *([blanks(len(_WRONG))] * (len(pieces) - 1)))
+    return [
+        line((mark, "error"), (piece, "error")) for mark, piece in zip(marks, pieces, strict=True)
+    ]
+
+
 def _head(form: AnswerForm) -> Line:
+    if form.recorded:
+        return line((own("another answer"), "title"), (own(": Enter tries it, Esc"), "focus"))
     if form.typing:
         return line((own("your answer"), "title"), (own(": Enter gives it, Esc drops it"), "focus"))
     if form.edited:
