@@ -10,12 +10,13 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from tdxdbg.ui.core import Core
+from tdxdbg.ui.arranging import Arranging
+from tdxdbg.ui.chaining import Chaining
 from tdxdbg.ui.keys import KEYS
 from tdxdbg.ui.screen import bindings
 
 
-class ReplayApp(Core, inherit_bindings=False):
+class ReplayApp(Arranging, Chaining, inherit_bindings=False):
     """The screen of a recording."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)

@@ -1,4 +1,4 @@
-"""Pane 8: the guest's serial console, escaped; it follows unless it was scrolled back."""
+"""Pane 0: the guest's serial console, escaped; it follows unless it was scrolled back."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _NOTHING = own("Nothing was written to the serial port (0x3f8) yet.")
 class ConsolePane(MomentPane):
     """Serial output up to the place that is shown."""
 
-    TITLE: ClassVar[Safe] = own("8 console")
-    SHORT: ClassVar[Safe] = own("8 console")
+    TITLE: ClassVar[Safe] = own("0 console")
+    SHORT: ClassVar[Safe] = own("0 console")
 
     def __init__(self, id: str) -> None:
         super().__init__(id)

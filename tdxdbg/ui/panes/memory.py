@@ -1,4 +1,4 @@
-"""Pane 7: guest memory, hex and text; what changed since the last stop is lit."""
+"""The pane @: guest memory, hex and text; what changed since the last stop is lit."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Ask(NamedTuple):
 class MemoryPane(MomentPane):
     """A window on memory. `None` as a piece's content: nothing is there."""
 
-    TITLE: ClassVar[Safe] = own("7 memory")
-    SHORT: ClassVar[Safe] = own("7 mem")
+    TITLE: ClassVar[Safe] = own("@ memory")
+    SHORT: ClassVar[Safe] = own("@ mem")
 
     def __init__(self, id: str) -> None:
         super().__init__(id)
