@@ -238,7 +238,7 @@ def _not_followed(row: int, after: After) -> Fault:
 def _left(case: _Case, start: int | None, end: int | None) -> tuple[Range, ...]:
     """What was asked for first and no request converted; nothing where no such pages exist."""
     first = case.links[0].start
-    if start is None or end is None or end > _SPACE_END or first is None:
+    if start is None or end is None or first is None or not start < end <= _SPACE_END:
         return ()
     left = [(start, end)]
     for link in case.links:

@@ -153,7 +153,7 @@ class Chains:
             following, after = yield from self._after(links[-1])
             if following is None:
                 break
-            if len(links) > own + MOST:
+            if len(links) >= own + MOST:
                 later = True
                 break
             links.append(following)

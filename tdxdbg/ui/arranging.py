@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textual.app import ComposeResult
+
 from tdxdbg.ui.core import Core
 from tdxdbg.ui.layouts import (
     DEFAULT,
@@ -14,8 +16,9 @@ from tdxdbg.ui.layouts import (
 )
 from tdxdbg.ui.lines import own, word
 from tdxdbg.ui.prompt import Choice, Offer, Prompt, Verdict
-from tdxdbg.ui.resizing import reset, resized
+from tdxdbg.ui.resizing import dragged, reset, resized
 from tdxdbg.ui.status import Message
+from tdxdbg.ui.widgets.pane import Edges
 
 _ABOUT = (
     own("Sizes, tabs in front, focus and zoom, for every size of the terminal,"),
@@ -28,7 +31,18 @@ _SAVE = "save as"
 class Arranging(Core, inherit_bindings=False):
     """Keys that move borders; layouts that are saved and used."""
 
+    def compose(self) -> ComposeResult:
+        for pane in self.panes.values():
+            pane.drag = self._drag
+        yield from super().compose()
+
     # --- sizes --------------------------------------------------------------------------
+
+    def _drag(self, pane: str, edges: Edges, x: int, y: int) -> None:
+        """The mouse moves a border."""
+        changed = dragged(self.desk.view, self.desk.arrangement, pane, edges, x, y)
+        if changed is not None:
+            self.desk.change(changed)
 
     def action_wider(self, cells: int) -> None:
         """The focused pane wider; negative: narrower."""

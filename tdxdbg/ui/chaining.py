@@ -133,5 +133,4 @@ class Chaining(Core, inherit_bindings=False):
             return
         stop = monotonic() + SLICE
         while self.chain.searching and monotonic() < stop:
-            if self.chain.search_on(_BLOCKS):
-                return
+            self.chain.search_on(_BLOCKS)

@@ -29,6 +29,44 @@ def resized(
     return replace(view, sizes={**view.sizes, seen.shape: Sizes(heights, places)})
 
 
+def dragged(
+    view: View, seen: Arrangement, pane: str, edges: tuple[int, int], x: int, y: int
+) -> View | None:
+    """The view with edges of a pane moved to a cell of the screen; None when nothing moves.
+
+    `edges`: -1 the left (upper) one, 1 the right (lower) one, 0 none.
+    """
+    band = next((at for at, names in enumerate(seen.grid) if pane in names), None)
+    if band is None:
+        return None
+    column = seen.grid[band].index(pane)
+    across, along = edges
+    # A left edge is the right one of the pane before, and so are the upper ones.
+    before = column - (across < 0), band - (along < 0)
+    changed = view
+    if across and 0 <= before[0] < len(seen.grid[band]) - 1:
+        name = seen.grid[band][before[0]]
+        place = seen.places[name]
+        wider = x + (across > 0) - place.x - place.width
+        changed = resized(changed, seen, name, wider=wider) or changed
+    if along and 0 <= before[1] < len(seen.grid) - 1:
+        name = seen.grid[before[1]][0]
+        place = seen.places[name]
+        higher = y + (along > 0) - place.y - place.height
+        changed = _higher(changed, seen, before[1], higher)
+    return None if changed is view else changed
+
+
+def _higher(view: View, seen: Arrangement, band: int, by: int) -> View:
+    """A band higher, its widths and those of the others as the view has them now."""
+    now = _now(seen)
+    heights = moved(now.bands, band, by, LEAST_HEIGHT)
+    if heights == now.bands:
+        return view
+    places = view.sizes[seen.shape].places if seen.shape in view.sizes else now.places
+    return replace(view, sizes={**view.sizes, seen.shape: Sizes(heights, places)})
+
+
 def reset(view: View) -> View:
     """The view with the sizes of the plan, for every shape."""
     return replace(view, sizes={})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import ClassVar, Final
 
 from tdxdbg.abi.regs import R11
@@ -59,6 +58,7 @@ _NO_REGISTERS: Final = own(
 )
 #: Blocks of records that are looked at before a frame; the rest waits until the screen is idle.
 _AT_ONCE: Final = 16
+_END: Final = object()
 
 
 class ChainPane(MomentPane):
@@ -98,34 +98,32 @@ class ChainPane(MomentPane):
             return None
         return self.chains.known(self.moment.row)
 
-    def search_on(self, blocks: int) -> bool:
-        """Look at some more blocks; True when the chain has just been found."""
-        if self._search is None:
-            return False
-        for _ in islice(self._search, blocks):
-            pass
-        if self.found() is None:
-            return False
-        self._search = None
-        self.show(self.moment)
-        return True
-
     @property
     def searching(self) -> bool:
         """Whether there is something to find."""
         return self._search is not None
+
+    def search_on(self, blocks: int) -> None:
+        """Look at some more blocks; what is found is shown."""
+        if self._search is not None and self._step(blocks):
+            self.show(self.moment)
+
+    def _step(self, blocks: int) -> bool:
+        """Look at some blocks; True at the end of the search."""
+        assert self._search is not None
+        for _ in range(blocks):
+            if next(self._search, _END) is _END:
+                self._search = None
+                return True
+        return False
 
     def _begin(self, row: int) -> Found | None:
         """Look around a little."""
         assert self.chains is not None
         if self._search is None or self._searched != row:
             self._search, self._searched = self.chains.search(row), row
-            for _ in islice(self._search, _AT_ONCE):
-                pass
-        found = self.chains.known(row)
-        if found is not None:
-            self._search = None
-        return found
+            self._step(_AT_ONCE)
+        return self.chains.known(row)
 
     # --- drawing ------------------------------------------------------------------------
 
@@ -248,10 +246,11 @@ class ChainPane(MomentPane):
         if run is None or moment.step >= link.chunks:
             chunks = f"{link.chunks}{more} chunk{'s' * (link.chunks != 1)} of one call"
             return line((_CHUNK, "focus"), word(chunks, "dim"))
-        gpa, pages = run.get("args", 0), run.get("args", 1)
         spans: list[Span] = [(_CHUNK, "focus")]
-        if run.layout.member == "hypercall" and gpa is not None and pages is not None:
-            spans += [*_range(gpa, pages << 12), (_SPACE, "dim")]
+        if run.layout.member == "hypercall":
+            gpa, pages = run.get("args", 0), run.get("args", 1)
+            size = None if pages is None else pages << 12
+            spans += [*_range(gpa, size), (_SPACE, "dim")]
         return line(*spans, word(f"chunk {moment.step + 1} of {link.chunks}{more}", "dim"))
 
     # --- the mouse ----------------------------------------------------------------------

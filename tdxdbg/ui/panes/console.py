@@ -10,7 +10,10 @@ from tdxdbg.ui.lines import Line, line, own, word
 from tdxdbg.ui.live.serial import SerialLine, SerialText, expanded
 from tdxdbg.ui.panes.base import Drawn, MomentPane
 
-_NOTHING = own("Nothing was written to the serial port (0x3f8) yet.")
+_NOTHING = (
+    own("Nothing was written to the serial port (0x3f8) yet."),
+    own("c runs the guest on; what it writes comes here."),
+)
 
 
 class ConsolePane(MomentPane):
@@ -65,7 +68,7 @@ class ConsolePane(MomentPane):
 
     def draw(self, moment: Moment | None) -> Drawn:
         if not self._shown:
-            return self.explain(_NOTHING), (), None
+            return self.explain(*_NOTHING), (), None
         if self._limit is not None and self._limit < self.text.total:
             more = self.text.total - self._limit
             bytes_ = f"{more:,} byte{'s' * (more > 1)}"

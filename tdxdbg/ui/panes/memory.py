@@ -19,7 +19,7 @@ _TOP: Final = 1 << 64
 #: Bytes in a line and in a group, the first that fits.
 _SHAPES: Final = ((32, 1), (16, 1), (16, 4), (8, 4), (4, 4))
 _SPACE: Final = own(" ")
-_NOT_YET: Final = own("@ shows the memory at an address, a symbol or a register.")
+_NOT_YET: Final = own("No address was chosen: @ shows memory at one, at a symbol or a register.")
 _WAIT: Final = own("··")
 _DOT: Final = own(".")
 _NO: Final = own("--")
