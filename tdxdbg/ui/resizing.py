@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tdxdbg.ui.layout import LEAST_HEIGHT, LEAST_WIDTH, Arrangement, Sizes, View
@@ -47,14 +47,23 @@ def dragged(
     if across and 0 <= before[0] < len(seen.grid[band]) - 1:
         name = seen.grid[band][before[0]]
         place = seen.places[name]
-        wider = x + (across > 0) - place.x - place.width
+        spare = _spare((seen.places[other].width for other in seen.grid[band][before[0] + 1 :]),
+                       LEAST_WIDTH)  # fmt: skip
+        wider = min(x + (across > 0) - place.x - place.width, spare)
         changed = resized(changed, seen, name, wider=wider) or changed
     if along and 0 <= before[1] < len(seen.grid) - 1:
         name = seen.grid[before[1]][0]
         place = seen.places[name]
-        higher = y + (along > 0) - place.y - place.height
+        spare = _spare((seen.places[names[0]].height for names in seen.grid[before[1] + 1 :]),
+                       LEAST_HEIGHT)  # fmt: skip
+        higher = min(y + (along > 0) - place.y - place.height, spare)
         changed = _higher(changed, seen, before[1], higher)
     return None if changed is view else changed
+
+
+def _spare(sizes: Iterable[int], least: int) -> int:
+    """What the panes beyond a border can give: it moves no other border."""
+    return sum(max(size - least, 0) for size in sizes)
 
 
 def _higher(view: View, seen: Arrangement, band: int, by: int) -> View:
