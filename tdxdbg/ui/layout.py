@@ -251,12 +251,13 @@ REPLAY: Final = Plan(
         "flat": (
             Band((Place((QUEUE,), 5), Place((REGISTERS,), 3, 44)), 9),
             Band((
-                Place((DECODE,)), Place((UAPI,)), Place((GPA_MAP, CHAIN, LANES, HEX, CODE)),
+                Place((DECODE,), 9), Place((UAPI,), 8),
+                Place((GPA_MAP, CHAIN, LANES, HEX, CODE), 7),
             ), 10),
         ),
         "full": (
             Band((Place((QUEUE,), 5), Place((REGISTERS,), 3, 44)), 13),
-            Band((Place((DECODE,)), Place((UAPI,)), Place((GPA_MAP,))), 13),
+            Band((Place((DECODE,), 9), Place((UAPI,), 8), Place((GPA_MAP,), 7)), 13),
             Band((Place((CHAIN,)), Place((HEX, CODE)), Place((LANES,))), 10),
         ),
         "wide": (
@@ -273,8 +274,8 @@ REPLAY: Final = Plan(
 
 _LIVE_FULL: Final = (
     Band((Place((QUEUE,), 5), Place((REGISTERS,), 3, 44)), 12),
-    Band((Place((DECODE,), 6), Place((UAPI,), 6), Place((GPA_MAP, CHAIN, LANES), 5)), 12),
-    Band((Place((CODE,), 6), Place((MEMORY, HEX), 6), Place((CONSOLE,), 5)), 12),
+    Band((Place((DECODE,), 9), Place((UAPI,), 8), Place((GPA_MAP, CHAIN, LANES), 7)), 12),
+    Band((Place((CODE,), 9), Place((MEMORY, HEX), 8), Place((CONSOLE,), 7)), 12),
 )
 LIVE: Final = Plan(
     (QUEUE, DECODE, UAPI, REGISTERS, GPA_MAP, CHAIN, LANES, HEX, CODE, MEMORY, CONSOLE),

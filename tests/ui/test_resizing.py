@@ -118,7 +118,7 @@ DRAGS: dict[str, tuple[str, tuple[int, int], int, int, dict[str, tuple[int, int]
     "corner": (DECODE, (1, 1), 5, 2, {DECODE: (5, 2), UAPI: (-5, 2), CHAIN: (0, -2)}),
     "the edge of the screen": (DECODE, (-1, 0), 5, 0, {DECODE: (0, 0)}),
     "the upper edge of the screen": (QUEUE, (0, -1), 0, 5, {QUEUE: (0, 0)}),
-    "too far": (UAPI, (1, 0), 60, 0, {UAPI: (16, 0), GPA_MAP: (-16, 0)}),
+    "too far": (UAPI, (1, 0), 60, 0, {UAPI: (11, 0), GPA_MAP: (-11, 0)}),
 }
 
 
