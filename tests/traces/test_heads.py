@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tdxdbg.engine import TdExit
 from tdxdbg.traces import Trace, TraceMeta
 from tdxdbg.traces.heads import BLOCK, Heads, Request
 from tdxdbg.traces.layout import RECORD_SIZE
@@ -33,10 +34,10 @@ def test_requests_with_what_was_recorded_of_them() -> None:
 
 
 def test_a_vendor_call_is_no_request() -> None:
-    records = rows(0, Asked(S | A, MIB))
-    exit_ = records[0].body
-    records[0] = records[0]._replace(body=exit_._replace(regs=exit_.regs._replace(r10=1)))  # type: ignore[union-attr]
-    trace = Trace.from_records(TraceMeta(td=TD), records)
+    exit_, entry = rows(0, Asked(S | A, MIB))
+    assert isinstance(exit_.body, TdExit)
+    vendor = exit_.body._replace(regs=exit_.body.regs._replace(r10=1))
+    trace = Trace.from_records(TraceMeta(td=TD), [exit_._replace(body=vendor), entry])
     assert Heads(trace).requests(0) == ()
 
 

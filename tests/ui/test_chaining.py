@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tdxdbg.abi.ghci import Status
+from tdxdbg.decode.summary import RowSummary
 from tdxdbg.resources import samples_dir
 from tdxdbg.timeline import Timeline
 from tdxdbg.traces import Trace, TraceMeta
@@ -46,15 +47,10 @@ async def test_each_request_has_a_line_with_a_bar() -> None:
         assert text[0] == "P→S 74000000 +64 MiB  v0  3 requests"
         assert text[1] == "   9 █████···········   22M ↻ 75600000"
         assert text[2] == "▶ 11 ═════███████····   48M ↻ 77000000"
-        assert text[3] == "    → 75e00000 +2 MiB chunk 5 of 13"
-        assert text[4] == "  14 ════════════████   64M ✓"
-        assert [item.current for item in chain_pane(app).lines] == [
-            False,
-            False,
-            True,
-            False,
-            False,
-        ]
+        assert text[3] == "    → chunk 5 of 13  75e00000 +2 MiB"
+        assert text[4] == "    left private 16 MiB from 77000000"
+        assert text[5] == "  14 ════════════████   64M ✓"
+        assert [at for at, item in enumerate(chain_pane(app).lines) if item.current] == [2]
 
 
 @pytest.mark.parametrize(
@@ -303,7 +299,12 @@ async def test_only_the_exits_that_are_seen_are_read() -> None:
         pane = lanes_pane(app)
         read: list[int] = []
         summary = app.timeline.summary
-        app.timeline.summary = lambda row: read.append(row) or summary(row)  # type: ignore[method-assign,func-returns-value]
+
+        def seen_to_read(row: int) -> RowSummary:
+            read.append(row)
+            return summary(row)
+
+        app.timeline.summary = seen_to_read  # type: ignore[method-assign]
         app.go(1500)
         await pilot.pause()
         assert len(set(read)) < 200

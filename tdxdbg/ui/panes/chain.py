@@ -47,6 +47,9 @@ _NARROWEST_BAR: Final = 6
 _SIZE: Final = 5
 _FOOT: Final = ((own("[ ] link  ↻ retried  → chunk"), "dim"),)
 _SHORT_FOOT: Final = ((own("[ ] link"), "dim"),)
+_LEFT: Final = own("    left ")
+_PRIVATE: Final = own("private ")
+_SHARED: Final = own("shared ")
 _BEFORE: Final = own("not of this exit: the last one before")
 _LOOKING: Final = own("Looking for the MapGPA before this exit…")
 _NONE: Final = own("No MapGPA before this exit.")
@@ -156,22 +159,23 @@ class ChainPane(MomentPane):
         keep = len(head) + self._places[near]
         if near == moment.row:
             link = next(item for item in chain.links if item.row == near)
-            lines[keep] = self._link(chain, link, current=True)
-            if moment.steps > 1:
-                lines.insert(keep + 1, self._chunk(link, moment))
-                self._rows = {at + (at > keep): row for at, row in self._rows.items()}
+            below = [self._chunk(link, moment)] if moment.steps > 1 else []
+            below += self._rest(chain, link)
+            lines[keep : keep + 1] = [self._link(chain, link, current=True), *below]
+            self._rows = {at + len(below) * (at > keep): row for at, row in self._rows.items()}
         long = width_of(_FOOT) + 6 <= self.outer_size.width
-        return lines, _FOOT if long else _SHORT_FOOT, keep + (near == moment.row)
+        return lines, _FOOT if long else _SHORT_FOOT, keep + 2 * (near == moment.row)
 
     def _head(self, chain: Chain, moment: Moment, current: bool) -> list[Line]:
         way = own("? ") if chain.shared is None else own("P→S ") if chain.shared else own("S→P ")
         role = "unknown" if chain.shared is None else "shared" if chain.shared else "private"
         spans: list[Span] = [(way, role), *_range(chain.start, chain.size)]
-        spans.append(word(f"  v{chain.vcpu}", "dim"))
         count = len(chain.links)
         more = "+" if chain.earlier or chain.later else ""
-        if count > 1:
-            spans.append(word(f"  {count}{more} requests", "dim"))
+        rest = [f"  v{chain.vcpu}", f"  {count}{more} requests"]
+        for text in rest[: 1 + (count > 1)]:
+            if width_of(spans) + len(text) <= self.columns:
+                spans.append(word(text, "dim"))
         lines = [line(*spans)]
         wrong = [fault.row for fault in chain.faults if fault.is_error]
         if not current:
@@ -246,12 +250,24 @@ class ChainPane(MomentPane):
         if run is None or moment.step >= link.chunks:
             chunks = f"{link.chunks}{more} chunk{'s' * (link.chunks != 1)} of one call"
             return line((_CHUNK, "focus"), word(chunks, "dim"))
-        spans: list[Span] = [(_CHUNK, "focus")]
+        number = word(f"chunk {moment.step + 1} of {link.chunks}{more}  ", "dim")
+        spans: list[Span] = [(_CHUNK, "focus"), number]
         if run.layout.member == "hypercall":
             gpa, pages = run.get("args", 0), run.get("args", 1)
-            size = None if pages is None else pages << 12
-            spans += [*_range(gpa, size), (_SPACE, "dim")]
-        return line(*spans, word(f"chunk {moment.step + 1} of {link.chunks}{more}", "dim"))
+            spans += _range(gpa, None if pages is None else pages << 12)
+        return line(*spans)
+
+    def _rest(self, chain: Chain, link: Link) -> list[Line]:
+        """The pages that a RETRY leaves as they are, until the guest calls again."""
+        if not link.retried or chain.size is None or chain.start is None or not link.converted:
+            return []
+        done = chain.before(link) + link.converted
+        rest = chain.size - done
+        if rest <= 0:
+            return []
+        state, role = (_PRIVATE, "private") if chain.shared else (_SHARED, "shared")
+        where = f"{size_text(rest)} from {chain.start + done:x}"
+        return [line((_LEFT, "dim"), (state, role), word(where, "value"))]
 
     # --- the mouse ----------------------------------------------------------------------
 
