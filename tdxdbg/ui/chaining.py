@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -23,11 +23,11 @@ _BLOCKS: Final = 4
 
 
 @dataclass(frozen=True)
-class _Looking:
-    """A search for a row: None for each block without one; `fits` has the last word."""
+class _RowSearch:
+    """A search for a row, None for each block without one; `vcpu`: whose, None for anybody's."""
 
     rows: Iterator[int | None]
-    fits: Callable[[int], bool]
+    vcpu: int | None
     found: Safe
     nothing: Safe
 
@@ -35,7 +35,7 @@ class _Looking:
 class Chaining(Core, inherit_bindings=False):
     """`[` `]` `{` `}`, and the search for what the chain pane shows."""
 
-    _looking: _Looking | None = None
+    _row_search: _RowSearch | None = None
 
     def compose(self) -> ComposeResult:
         self.chain.choose_row = self.go
@@ -67,69 +67,61 @@ class Chaining(Core, inherit_bindings=False):
             return
         nothing = own("no MapGPA after this exit") if direction > 0 else own("no MapGPA before it")
         rows = self.chain.chains.heads.requests_from(row, direction)
-        self._find(_Looking(rows, self._is_request, own("another chain"), nothing))
+        self._seek_row(_RowSearch(rows, None, own("another chain"), nothing))
 
     def action_same_vcpu(self, direction: int) -> None:
         """The next exit of this vCPU, or the one before."""
         self._quiet()
-        if not self.cursor.rows or self.chain.chains is None:
+        moment = self.chain.moment
+        if moment is None or self.chain.chains is None:
             return
-        row = self.cursor.row
-        vcpu = self.timeline.summary(row).vcpu or 0
         nothing = (
             own("no later exit of this vCPU") if direction > 0 else own("no earlier exit of it")
         )
-        rows = self.chain.chains.heads.exits_of(vcpu, row, direction)
-
-        def fits(other: int) -> bool:
-            return self.timeline.summary(other).vcpu == vcpu
-
-        self._find(_Looking(rows, fits, own(""), nothing))
-
-    def _is_request(self, row: int) -> bool:
-        chains = self.chain.chains
-        return chains is not None and chains.link(row) is not None
+        rows = self.chain.chains.heads.exits_of(moment.vcpu, moment.row, direction)
+        self._seek_row(_RowSearch(rows, moment.vcpu, own(""), nothing))
 
     # --- searching ----------------------------------------------------------------------
 
-    def _find(self, looking: _Looking) -> None:
-        self._looking = looking
-        self._look_on()
+    def _seek_row(self, search: _RowSearch) -> None:
+        self._row_search = search
+        self._seek_row_on()
 
-    def _look_on(self) -> None:
+    def _seek_row_on(self) -> None:
         """Search for a slice of time."""
-        looking, stop = self._looking, monotonic() + SLICE
-        while looking is not None:
-            row = next(looking.rows, -1)
-            if row is None:
-                if monotonic() > stop:
-                    self.hints.say(Message(own("searching; Esc stops"), "dim"))
-                    return
-            elif row < 0:
-                self._looking = None
-                self.hints.say(Message(looking.nothing, "dim"))
+        search, stop = self._row_search, monotonic() + SLICE
+        while search is not None:
+            row = next(search.rows, -1)
+            if row is not None and row < 0:
+                self._row_search = None
+                self.hints.say(Message(search.nothing, "dim"))
                 return
-            elif self._fits(looking, row):
+            if row is not None and self._is_there(row, search.vcpu):
                 self.go(row)
-                if looking.found:
-                    self.hints.say(Message(looking.found, "dim"))
+                if search.found:
+                    self.hints.say(Message(search.found, "dim"))
+                return
+            if monotonic() > stop:
+                self.hints.say(Message(own("searching; Esc stops"), "dim"))
                 return
 
-    @staticmethod
-    def _fits(looking: _Looking, row: int) -> bool:
+    def _is_there(self, row: int, vcpu: int | None) -> bool:
+        """Whether a row that was found in bytes is what these say."""
         try:
-            return looking.fits(row)
+            steps = self.timeline.recorded_steps(row)
         except TraceError:
             return False
+        first = (steps[0].input or steps[0].output) if steps else None
+        return first is not None and (vcpu is None or first.vcpu == vcpu)
 
     def _quiet(self) -> None:
         super()._quiet()
-        self._looking = None
+        self._row_search = None
 
     def _background(self) -> None:
         super()._background()
-        if self._looking is not None:
-            self._look_on()
+        if self._row_search is not None:
+            self._seek_row_on()
             return
         stop = monotonic() + SLICE
         while self.chain.searching and monotonic() < stop:
