@@ -5,13 +5,16 @@ from __future__ import annotations
 from textual.app import ComposeResult
 
 from tdxdbg.ui.core import Core
+from tdxdbg.ui.layout import View
 from tdxdbg.ui.layouts import (
     DEFAULT,
     LayoutError,
     delete_layout,
+    from_data,
     layout_names,
     read_layout,
     save_layout,
+    to_data,
     wrong_name,
 )
 from tdxdbg.ui.lines import own, word
@@ -26,6 +29,7 @@ _ABOUT = (
 )
 _QUESTION = (own("How the panes stand: another way, or this one kept."),)
 _SAVE = "save as"
+_VERBS = ("save", "delete")
 
 
 class Arranging(Core, inherit_bindings=False):
@@ -104,6 +108,49 @@ class Arranging(Core, inherit_bindings=False):
             self.hints.say(Message(word(str(error))[0], "error"))
         else:
             self.hints.say(Message(word(f"layout {name} deleted")[0], "ok"))
+
+    def command_layout(self, text: str) -> None:
+        """`NAME`, `save NAME`, `delete NAME`; nothing: choose."""
+        verb, _, name = text.partition(" ")
+        if not text:
+            self.action_layouts()
+        elif verb == "save":
+            self.action_layout_save(name.strip())
+        elif verb == "delete":
+            self.action_layout_delete(name.strip())
+        else:
+            self.action_layout_use(text)
+
+    def judge_layout(self, text: str, cursor: int) -> Verdict:
+        """What such a command means while it is typed."""
+        verb, blank, name = text.partition(" ")
+        if verb in _VERBS and blank:
+            start = len(verb) + 1
+            if verb == "save":
+                found = _judge_name(name, max(cursor - start, 0))
+                return found._replace(start=start)
+            names = layout_names()
+            words = tuple(known for known in names if known.startswith(name))
+            return Verdict(name in names, f"forget the layout {name}", start, words)
+        names = self.layout_names()
+        words = tuple(item for item in (*names, *_VERBS) if item.startswith(text[:cursor]))
+        if text in names:
+            return Verdict(True, f"layout {text}", 0, words)
+        return Verdict(not text, f"layouts: {', '.join(names)}; save NAME, delete NAME", 0, words)
+
+    def save_view(self) -> object:
+        """What to remember of the panes of this screen; None when nothing was changed."""
+        view = self.desk.view
+        return to_data(view) if view != View() else None
+
+    def load_view(self, value: object) -> str:
+        """Arrange the panes as they were remembered; raises ValueError for what is no layout."""
+        try:
+            view = from_data(value, self.panes)
+        except LayoutError as error:
+            raise ValueError(str(error)) from None
+        self._look(view)
+        return "layout" if view.sizes or view.zoomed else ""
 
     def action_layouts(self) -> None:
         """Choose among the layouts, or save this one."""

@@ -170,3 +170,64 @@ async def test_sizes_belong_to_a_shape() -> None:
         await pilot.resize_terminal(120, 40)
         await pilot.pause()
         assert app.panes[CHAIN].outer_size == mine
+
+
+@pytest.mark.parametrize(
+    ("text", "good", "says", "start", "words"),
+    [
+        ("", True, "layouts: default, mine", 0, ("default", "mine", "save", "delete")),
+        ("m", False, "layouts: default, mine", 0, ("mine",)),
+        ("mine", True, "layout mine", 0, ("mine",)),
+        ("default", True, "layout default", 0, ("default",)),
+        ("save mine", True, "in place of the layout mine", 5, ("mine",)),
+        ("save other", True, "layout other", 5, ()),
+        ("save ../x", False, "a name has", 5, ()),
+        ("save default", False, "take another name", 5, ()),
+        ("delete m", False, "forget", 7, ("mine",)),
+        ("delete mine", True, "forget the layout mine", 7, ("mine",)),
+    ],
+)
+async def test_a_layout_on_a_command_line(
+    text: str, good: bool, says: str, start: int, words: tuple[str, ...]
+) -> None:
+    app = app_on(demo.mapgpa())
+    async with app.run_test(size=(80, 24)):
+        app.command_layout("save mine")
+        verdict = app.judge_layout(text, len(text))
+        assert (verdict.good, verdict.start, verdict.words) == (good, start, words)
+        assert says in verdict.says
+
+
+async def test_commands_of_layouts(folder: Path) -> None:
+    app = app_on(demo.mapgpa())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("6", "escape", "greater_than_sign", "z")
+        app.command_layout("save mine")
+        before = app.desk.view
+        app.command_layout("default")
+        assert app.desk.view != before
+        app.command_layout("mine")
+        assert app.desk.view == before
+        app.command_layout("delete mine")
+        assert layout_names(folder) == []
+        app.command_layout("mine")
+        assert app.hints.message.startswith("there is no layout mine")
+        app.command_layout("")
+        await pilot.pause()
+        assert len(app.screen_stack) == 2
+
+
+async def test_the_panes_of_a_screen_as_plain_data() -> None:
+    app = app_on(demo.mapgpa())
+    async with app.run_test(size=(120, 40)) as pilot:
+        assert app.save_view() is None
+        await pilot.press("3", "escape", "less_than_sign")
+        saved, view = app.save_view(), app.desk.view
+        app.action_layout_use("default")
+        assert app.load_view(saved) == "layout"
+        assert app.desk.view == view
+        assert app.load_view({"version": 1, "focus": "uapi"}) == ""
+        nonsense: tuple[object, ...] = (None, [], {"version": 9})
+        for wrong in nonsense:
+            with pytest.raises(ValueError, match="is no layout"):
+                app.load_view(wrong)
