@@ -11,6 +11,8 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from tdxdbg.ui.answer.feature import Answering
+from tdxdbg.ui.arranging import Arranging
+from tdxdbg.ui.chaining import Chaining
 from tdxdbg.ui.choosing import Choosing
 from tdxdbg.ui.exporting import Exporting
 from tdxdbg.ui.growing import Growing
@@ -22,7 +24,16 @@ from tdxdbg.ui.visiting import Visiting
 
 
 class ReplayApp(
-    Answering, Exporting, Visiting, Choosing, Growing, Remembers, Theming, inherit_bindings=False
+    Answering,
+    Exporting,
+    Arranging,
+    Chaining,
+    Visiting,
+    Choosing,
+    Growing,
+    Remembers,
+    Theming,
+    inherit_bindings=False,
 ):
     """The screen of a recording."""
 

@@ -25,7 +25,7 @@ from tdxdbg.traces import Trace
 from tdxdbg.ui.cursor import Cursor
 from tdxdbg.ui.dialogs import Dialog, Generations, about_lines
 from tdxdbg.ui.keys import KEYS, Key
-from tdxdbg.ui.layout import HINTS, QUEUE, REPLAY, STATUS, Plan, View
+from tdxdbg.ui.layout import HINTS, NUMBERS, QUEUE, REPLAY, STATUS, Plan, View
 from tdxdbg.ui.lines import concat, own, word
 from tdxdbg.ui.matches import Matches
 from tdxdbg.ui.palette import Palette
@@ -273,8 +273,8 @@ class Core(Typed[int], inherit_bindings=False):
     def action_digit(self, digit: int) -> None:
         if not self._count:
             self._count_from = self.desk.view
-            if 1 <= digit <= len(self.panes):
-                self.focus_pane(tuple(self.panes)[digit - 1])
+            if NUMBERS[digit] in self.panes:
+                self.focus_pane(NUMBERS[digit])
         self._count = (self._count + str(digit))[:15]
         if self._count_timer is not None:
             self._count_timer.stop()

@@ -1,15 +1,17 @@
 """Where everything stands, as a pure function of the size of the terminal.
 
-Five shapes: nothing but words (below 20x5), one pane (below 60x15), the queue
-over two halves with tabs (80x24), the queue over a grid (narrow and tall), all
-panes (from 112x30). A `Plan` says how a screen fills them: that of a recording
-has five panes, that of a live run three more and a line of news.
+Six shapes: nothing but words (below 20x5), one pane (below 60x15), the queue
+over two halves with tabs (80x24), the queue over a grid (narrow and tall), two
+or three bands (from 112x30), and everything (from 160x38). A shape is rows of
+bands, a band is columns of places, and a place holds one pane or several behind
+tabs. A `Plan` says which shapes a screen has; it may name panes that a screen
+has not. Heights and widths are weights, which a user can change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 QUEUE: Final = "queue"
@@ -17,12 +19,25 @@ DECODE: Final = "decode"
 UAPI: Final = "uapi"
 REGISTERS: Final = "registers"
 GPA_MAP: Final = "gpa_map"
+CHAIN: Final = "chain"
+LANES: Final = "lanes"
+HEX: Final = "hex"
 CODE: Final = "code"
 MEMORY: Final = "memory"
 CONSOLE: Final = "console"
 STATUS: Final = "status"
 NEWS: Final = "news"
 HINTS: Final = "hints"
+
+#: The digit that focuses a pane, the same on every screen; `@` brings the memory.
+NUMBERS: Final[dict[int, str]] = {
+    1: QUEUE, 2: DECODE, 3: UAPI, 4: REGISTERS, 5: GPA_MAP,
+    6: CHAIN, 7: LANES, 8: HEX, 9: CODE, 0: CONSOLE,
+}  # fmt: skip
+
+#: What every place keeps, in cells, however a user draws the borders.
+LEAST_WIDTH: Final = 24
+LEAST_HEIGHT: Final = 4
 
 
 class Rect(NamedTuple):
@@ -35,16 +50,52 @@ class Rect(NamedTuple):
 
 
 class Arrangement(NamedTuple):
-    """`places` by widget; `tabs` says which panes stand behind each shown one; `shape` its name."""
+    """`places` by widget; `tabs` says which panes stand behind each shown one; `shape` its name.
+
+    `inner` is what the panes have together; `grid` the places as bands, by the shown panes.
+    """
 
     shape: str
     places: dict[str, Rect]
     tabs: dict[str, tuple[str, ...]]
+    inner: Rect = Rect(0, 0, 0, 0)
+    grid: tuple[tuple[str, ...], ...] = ()
+
+
+class Place(NamedTuple):
+    """A place in a band: its panes, its share of the width, and the cells that it has at least."""
+
+    panes: tuple[str, ...]
+    weight: int = 1
+    least: int = LEAST_WIDTH
+
+
+class Band(NamedTuple):
+    """Places side by side, their share of the height, and the rows that they have at least."""
+
+    places: tuple[Place, ...]
+    weight: int = 1
+    least: int = LEAST_HEIGHT
+
+
+Bands = tuple[Band, ...]
+
+
+class Sizes(NamedTuple):
+    """Weights that a user chose: of the bands, and of the places in each."""
+
+    bands: tuple[int, ...]
+    places: tuple[tuple[int, ...], ...]
+
+    def fits(self, bands: Bands) -> bool:
+        """Whether these are weights for such bands."""
+        counts = tuple(len(band.places) for band in bands)
+        return len(self.bands) == len(bands) and tuple(map(len, self.places)) == counts
 
 
 @dataclass(frozen=True)
 class View:
-    """What the user chose: the focused pane, and the pane shown alone.
+    """What the user chose: the focused pane, the pane shown alone, the sizes for each shape.
 
     `recent`: panes that were brought to the front, the last one first.
     """
@@ -52,6 +103,7 @@ class View:
     focus: str = QUEUE
     recent: tuple[str, ...] = ()
     zoomed: bool = False
+    sizes: Mapping[str, Sizes] = field(default_factory=dict)
 
     def focused(self, pane: str) -> View:
         """The view after that pane got the focus, its tab in front."""
@@ -67,15 +119,33 @@ class View:
         return next((name for name in self.recent if name in group), group[0])
 
 
-Placed = tuple[dict[str, Rect], dict[str, tuple[str, ...]]]
-
-
 class Plan(NamedTuple):
-    """How a screen is filled: its panes in order, and a function for each shape."""
+    """How a screen is filled: its panes in order, and the bands of each shape."""
 
     panes: tuple[str, ...]
-    shapes: Mapping[str, Callable[[Rect, View], Placed]]
+    shapes: Mapping[str, Bands]
     news: bool = False
+
+    def only(self, panes: Collection[str]) -> Plan:
+        """The plan of a screen that has no other panes than these."""
+        shapes = {name: _only(bands, panes) for name, bands in self.shapes.items()}
+        return self._replace(
+            panes=tuple(name for name in self.panes if name in panes), shapes=shapes
+        )
+
+
+def _only(bands: Bands, panes: Collection[str]) -> Bands:
+    """Without the panes that are not there, nor the places and bands that then are empty."""
+    kept: list[Band] = []
+    for band in bands:
+        groups = (
+            place._replace(panes=tuple(name for name in place.panes if name in panes))
+            for place in band.places
+        )
+        places = tuple(place for place in groups if place.panes)
+        if places:
+            kept.append(band._replace(places=places))
+    return tuple(kept)
 
 
 def shape_of(width: int, height: int) -> str:
@@ -84,9 +154,11 @@ def shape_of(width: int, height: int) -> str:
         return "words"
     if width < 60 or height < 15:
         return "single"
-    if width >= 112 and height >= 30:
-        return "wide" if width >= 160 else "full"
-    return "tall" if height >= 44 else "tabs"
+    if width < 112 or height < 30:
+        return "tall" if height >= 44 else "tabs"
+    if height < 38:
+        return "flat"
+    return "wide" if width >= 160 else "full"
 
 
 def arrange(width: int, height: int, view: View, plan: Plan | None = None) -> Arrangement:
@@ -102,120 +174,134 @@ def arrange(width: int, height: int, view: View, plan: Plan | None = None) -> Ar
     if below == 2:
         ends[NEWS] = Rect(0, height - 2, width, 1)
     if view.zoomed or shape == "single":
-        return Arrangement(shape, {**ends, view.focus: inner}, {})
-    places, tabs = plan.shapes[shape](inner, view)
-    return Arrangement(shape, {**ends, **places}, tabs)
+        return Arrangement(shape, {**ends, view.focus: inner}, {}, inner)
+    return _filled(Arrangement(shape, ends, {}, inner), view, plan.shapes[shape])
 
 
-def _halves(area: Rect, view: View, left: tuple[str, ...], right: tuple[str, ...]) -> Placed:
-    """The queue over two places with tabs."""
-    queue, below = _rows(area, max(6, area.height * 9 // 22))
-    one, other = _columns(below, (below.width + 1) // 2)
-    fronts = view.front(left), view.front(right)
-    places = {QUEUE: queue, fronts[0]: one, fronts[1]: other}
-    return places, {fronts[0]: left, fronts[1]: right}
+def _filled(empty: Arrangement, view: View, bands: Bands) -> Arrangement:
+    """With the panes in their places."""
+    inner = empty.inner
+    chosen = view.sizes.get(empty.shape)
+    if chosen is not None and chosen.fits(bands):
+        bands = _weighted(bands, chosen)
+    places, tabs, grid = dict(empty.places), dict(empty.tabs), []
+    y = inner.y
+    heights = share(inner.height, bands)
+    for band, height in zip(bands, heights, strict=True):
+        x = inner.x
+        widths = share(inner.width, band.places)
+        for place, width in zip(band.places, widths, strict=True):
+            front = view.front(place.panes)
+            places[front] = Rect(x, y, width, height)
+            tabs[front] = place.panes
+            x += width
+        grid.append(tuple(view.front(place.panes) for place in band.places))
+        y += height
+    return Arrangement(empty.shape, places, tabs, inner, tuple(grid))
+
+
+def _weighted(bands: Bands, sizes: Sizes) -> Bands:
+    """The bands with a user's weights; only what makes a pane useless is out of reach."""
+    return tuple(
+        Band(
+            tuple(
+                Place(place.panes, weight)
+                for place, weight in zip(band.places, weights, strict=True)
+            ),
+            height,
+        )
+        for band, height, weights in zip(bands, sizes.bands, sizes.places, strict=True)
+    )
+
+
+def share(total: int, parts: Sequence[Band] | Sequence[Place]) -> tuple[int, ...]:
+    """`total` cells by weight, none below its least unless there are not enough for all."""
+    count, whole = len(parts), max(sum(part.weight for part in parts), 1)
+    floors = [part.least for part in parts]
+    if sum(floors) > total:
+        floors = [min(floor, total // count) for floor in floors]
+    sizes = [total * part.weight // whole for part in parts]
+    rests = sorted(range(count), key=lambda at: -(total * parts[at].weight % whole))
+    for at in range(total - sum(sizes)):
+        sizes[rests[at % count]] += 1
+    for at in range(count):
+        while sizes[at] < floors[at]:
+            richest = max(range(count), key=lambda other: sizes[other] - floors[other])
+            given = min(floors[at] - sizes[at], sizes[richest] - floors[richest])
+            sizes[richest] -= given
+            sizes[at] += given
+    return tuple(sizes)
 
 
 # --- a recording ------------------------------------------------------------------------
 
-
-def _tabs(area: Rect, view: View) -> Placed:
-    return _halves(area, view, (DECODE, UAPI), (REGISTERS, GPA_MAP))
-
-
-def _tall(area: Rect, view: View) -> Placed:
-    queue, below = _rows(area, area.height * 2 // 5)
-    upper, lower = _rows(below, (below.height + 1) // 2)
-    decode, registers = _columns(upper, (upper.width + 1) // 2)
-    uapi, gpa_map = _columns(lower, (lower.width + 1) // 2)
-    return {
-        QUEUE: queue, DECODE: decode, REGISTERS: registers, UAPI: uapi, GPA_MAP: gpa_map,
-    }, {}  # fmt: skip
-
-
-def _full(area: Rect, view: View) -> Placed:
-    top, below = _rows(area, area.height * 9 // 19)
-    queue, registers = _columns(top, top.width - max(44, top.width * 3 // 8))
-    decode, rest = _columns(below, below.width * 3 // 8)
-    uapi, gpa_map = _columns(rest, (rest.width + 6) // 2)
-    return {
-        QUEUE: queue, REGISTERS: registers, DECODE: decode, UAPI: uapi, GPA_MAP: gpa_map,
-    }, {}  # fmt: skip
-
-
-def _wide(area: Rect, view: View) -> Placed:
-    top, below = _rows(area, area.height // 2)
-    queue, rest = _columns(top, top.width // 2)
-    registers, gpa_map = _columns(rest, (rest.width + 1) // 2)
-    decode, uapi = _columns(below, below.width // 2)
-    return {
-        QUEUE: queue, REGISTERS: registers, GPA_MAP: gpa_map, DECODE: decode, UAPI: uapi,
-    }, {}  # fmt: skip
-
+REPLAY: Final = Plan(
+    (QUEUE, DECODE, UAPI, REGISTERS, GPA_MAP, CHAIN, LANES, HEX, CODE),
+    {
+        "tabs": (
+            Band((Place((QUEUE,)),), 9, 6),
+            Band((Place((DECODE, UAPI, CHAIN, HEX)), Place((REGISTERS, GPA_MAP, LANES, CODE))), 13),
+        ),
+        "tall": (
+            Band((Place((QUEUE,)),), 10),
+            Band((Place((DECODE,)), Place((REGISTERS,))), 9),
+            Band((Place((UAPI,)), Place((GPA_MAP,))), 8),
+            Band((Place((CHAIN, HEX)), Place((LANES, CODE))), 6),
+        ),
+        "flat": (
+            Band((Place((QUEUE,), 5), Place((REGISTERS,), 3, 44)), 9),
+            Band((
+                Place((DECODE,), 9), Place((UAPI,), 8),
+                Place((GPA_MAP, CHAIN, LANES, HEX, CODE), 7),
+            ), 10),
+        ),
+        "full": (
+            Band((Place((QUEUE,), 5), Place((REGISTERS,), 3, 44)), 13),
+            Band((Place((DECODE,), 9), Place((UAPI,), 8), Place((GPA_MAP,), 7)), 13),
+            Band((Place((CHAIN,)), Place((HEX, CODE)), Place((LANES,))), 10),
+        ),
+        "wide": (
+            Band((Place((QUEUE,), 4), Place((REGISTERS,), 2, 44), Place((GPA_MAP,), 2)), 24),
+            Band((
+                Place((DECODE,), 5), Place((UAPI,), 5), Place((CHAIN,), 4), Place((HEX,), 4),
+            ), 25),
+            Band((Place((LANES,), 5), Place((CODE,), 3)), 8, 5),
+        ),
+    },
+)  # fmt: skip
 
 # --- a live run -------------------------------------------------------------------------
 
-
-def _live_tabs(area: Rect, view: View) -> Placed:
-    return _halves(area, view, (UAPI, DECODE, CODE), (CONSOLE, REGISTERS, GPA_MAP, MEMORY))
-
-
-def _live_tall(area: Rect, view: View) -> Placed:
-    queue, below = _rows(area, area.height * 2 // 7)
-    places = {QUEUE: queue}
-    groups = (((DECODE,), (REGISTERS,)), ((UAPI,), (GPA_MAP,)), ((CODE,), (CONSOLE, MEMORY)))
-    tabs: dict[str, tuple[str, ...]] = {}
-    for number, pair in enumerate(groups):
-        band, below = _rows(below, below.height // (len(groups) - number))
-        for group, place in zip(pair, _columns(band, (band.width + 1) // 2), strict=True):
-            front = view.front(group)
-            places[front] = place
-            tabs[front] = group
-    return places, tabs
-
-
-def _live_full(area: Rect, view: View) -> Placed:
-    top, below = _rows(area, area.height // 3)
-    middle, bottom = _rows(below, (below.height + 1) // 2)
-    queue, registers = _columns(top, top.width - max(44, top.width * 3 // 8))
-    places = {QUEUE: queue, REGISTERS: registers}
-    decode, rest = _columns(middle, middle.width * 3 // 8)
-    places[DECODE] = decode
-    places[UAPI], places[GPA_MAP] = _columns(rest, (rest.width + 6) // 2)
-    code, other = _columns(bottom, bottom.width * 3 // 8)
-    places[CODE] = code
-    places[MEMORY], places[CONSOLE] = _columns(other, (other.width + 6) // 2)
-    return places, {}
-
-
-def _live_wide(area: Rect, view: View) -> Placed:
-    top, below = _rows(area, area.height * 3 // 8)
-    middle, bottom = _rows(below, (below.height + 1) // 2)
-    queue, rest = _columns(top, top.width // 2)
-    places = {QUEUE: queue}
-    places[REGISTERS], places[GPA_MAP] = _columns(rest, (rest.width + 1) // 2)
-    places[DECODE], places[UAPI] = _columns(middle, middle.width // 2)
-    places[CODE], rest = _columns(bottom, bottom.width * 3 // 8)
-    places[MEMORY], places[CONSOLE] = _columns(rest, (rest.width + 14) // 2)
-    return places, {}
-
-
-REPLAY: Final = Plan(
-    (QUEUE, DECODE, UAPI, REGISTERS, GPA_MAP),
-    {"tabs": _tabs, "tall": _tall, "full": _full, "wide": _wide},
+_LIVE_FULL: Final = (
+    Band((Place((QUEUE,), 5), Place((REGISTERS,), 3, 44)), 12),
+    Band((Place((DECODE,), 9), Place((UAPI,), 8), Place((GPA_MAP, CHAIN, LANES), 7)), 12),
+    Band((Place((CODE,), 9), Place((MEMORY, HEX), 8), Place((CONSOLE,), 7)), 12),
 )
 LIVE: Final = Plan(
-    (*REPLAY.panes, CODE, MEMORY, CONSOLE),
-    {"tabs": _live_tabs, "tall": _live_tall, "full": _live_full, "wide": _live_wide},
+    (QUEUE, DECODE, UAPI, REGISTERS, GPA_MAP, CHAIN, LANES, HEX, CODE, MEMORY, CONSOLE),
+    {
+        "tabs": (
+            Band((Place((QUEUE,)),), 9, 6),
+            Band((
+                Place((UAPI, DECODE, CODE, CHAIN, HEX)),
+                Place((CONSOLE, REGISTERS, GPA_MAP, MEMORY, LANES)),
+            ), 13),
+        ),
+        "tall": (
+            Band((Place((QUEUE,)),), 2),
+            Band((Place((DECODE,)), Place((REGISTERS,))), 2),
+            Band((Place((UAPI, CHAIN)), Place((GPA_MAP, LANES, HEX))), 2),
+            Band((Place((CODE,)), Place((CONSOLE, MEMORY))), 2),
+        ),
+        "flat": _LIVE_FULL,
+        "full": _LIVE_FULL,
+        "wide": (
+            Band((Place((QUEUE,), 4), Place((REGISTERS,), 2, 44), Place((GPA_MAP,), 2)), 9),
+            Band((Place((DECODE,), 5), Place((UAPI,), 5), Place((CHAIN,), 4), Place((HEX,), 4)), 8),
+            Band((
+                Place((CODE,), 7), Place((MEMORY,), 4), Place((CONSOLE,), 4), Place((LANES,), 3),
+            ), 7),
+        ),
+    },
     news=True,
-)
-
-
-def _rows(area: Rect, height: int) -> tuple[Rect, Rect]:
-    x, y, width, total = area
-    return Rect(x, y, width, height), Rect(x, y + height, width, total - height)
-
-
-def _columns(area: Rect, width: int) -> tuple[Rect, Rect]:
-    x, y, total, height = area
-    return Rect(x, y, width, height), Rect(x + width, y, total - width, height)
+)  # fmt: skip

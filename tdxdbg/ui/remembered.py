@@ -59,6 +59,7 @@ SAVED: Final[tuple[Saved, ...]] = (
     Saved("filter", "save_filter", "load_filter"),
     Saved("cursor", "save_cursor", "load_cursor"),
     Saved("stops", "save_stops", "load_stops"),
+    Saved("view", "save_view", "load_view"),
 )
 #: The same of a live guest: its run is a new one each time, so no place in it.
 LIVE_SAVED: Final[tuple[Saved, ...]] = (Saved("history", "save_history", "load_history"),)

@@ -62,7 +62,7 @@ def test_a_guest_runs_to_its_end_and_its_console_is_shown() -> None:
     with live("hello_serial", size=(80, 24)) as terminal:
         terminal.wait_for(" IN TD ")
         terminal.send("c")
-        terminal.wait_for(" ENDED ", "8 console")
+        terminal.wait_for(" ENDED ", "0 console")
         terminal.send("q")
         assert terminal.wait_for_end() == 0
 
@@ -76,7 +76,7 @@ def test_what_is_typed_ahead_of_a_prompt_is_not_lost() -> None:
 
 def test_instructions_symbols_and_memory() -> None:
     with live("mapgpa_retry") as terminal:
-        terminal.wait_for(" IN TD ", "6 code")
+        terminal.wait_for(" IN TD ", "9 code")
         breakpoint_at(terminal, "map_gpa")
         terminal.send("c")
         terminal.wait_for("stopped at map_gpa", "breakpoint", "map_gpa:")
@@ -144,7 +144,7 @@ def children(pid: int) -> list[int]:
 def test_no_byte_of_a_hostile_guest_arrives_as_a_control() -> None:
     with live("fatal_hostile") as terminal:
         terminal.wait_for(" IN TD ")
-        for key in ("s", "s", "c", "S", "2", "\x1b", "3", "\x1b", "6", "\x1b", "7", "\x1b", "8",
+        for key in ("s", "s", "c", "S", "2", "\x1b", "3", "\x1b", "6", "\x1b", "9", "\x1b", "0",
                     "\x1b", "z", "z", "B", "\x1b", "o", "\x1b", "?", "q", "f"):  # fmt: skip
             terminal.send(key)
             terminal.settle(0.1)

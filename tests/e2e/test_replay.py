@@ -50,7 +50,7 @@ def test_resizing_while_it_runs() -> None:
     with Terminal("replay", RETRY, columns=200, rows=60) as terminal:
         terminal.wait_for("1 exits", "2 decode", "3 uAPI", "4 registers", "5 GPA map")
         terminal.resize(80, 24)
-        terminal.wait_for("2 decode │ 3 uAPI", "4 registers │ 5 GPA map")
+        terminal.wait_for("2 decode │ 3 uAPI │ 6 chain", "4 regs │ 5 GPA │ 7 lanes │ 9")
         terminal.resize(60, 14)
         terminal.wait_for("1 exits", gone="2 decode")
         terminal.resize(10, 4)
@@ -210,3 +210,45 @@ def test_without_a_terminal_it_says_what_to_use_instead() -> None:
 def test_an_exit_beyond_the_end_opens_the_last_and_says_so() -> None:
     with Terminal("replay", RETRY, "--at", "99") as terminal:
         terminal.wait_for("exit 21/21", "there is no exit 99: the recording has 22")
+
+
+def test_along_the_chain_of_a_conversion_and_from_vcpu_to_vcpu() -> None:
+    with Terminal("replay", RETRY, columns=120, rows=40) as terminal:
+        terminal.wait_for("exit 0/21", "No MapGPA before this exit.")
+        terminal.send("]")
+        terminal.wait_for("exit 9/21", "another chain", "P→S 74000000 +64 MiB  v0  3 requests")
+        terminal.send("]")
+        terminal.wait_for("exit 11/21", "▶ 11 ", "↻ 77000000")
+        terminal.send("ss")
+        terminal.wait_for("chunk 3 of 13")
+        terminal.send("][[")
+        terminal.wait_for("exit 9/21", "chunk 1 of 11")
+        terminal.send("}{")
+        terminal.wait_for("exit 9/21", "▶v0 ")
+        terminal.send("q")
+        assert terminal.wait_for_end() == 0
+
+
+def test_borders_are_moved_by_keys_and_kept_at_any_size() -> None:
+    with Terminal("replay", RETRY, columns=200, rows=60) as terminal:
+        terminal.wait_for("6 MapGPA chain", "7 vCPU lanes")
+        terminal.send("6")
+        terminal.wait_for("╔═ 6 MapGPA chain")
+        before = terminal.settle().index("╔═ 6")
+        # Textual's names for them; a terminal sends Ctrl-Up as this.
+        terminal.send(">>\x1b[1;5A")
+        terminal.wait_for("╔═ 6 MapGPA chain")
+        after = terminal.settle().index("╔═ 6")
+        assert after < before
+        for columns, rows in ((120, 40), (80, 24), (60, 15), (80, 24), (120, 40)):
+            terminal.resize(columns, rows)
+            terminal.wait_for("╔═", "6 ")
+            assert "6 " in terminal.settle()
+        terminal.resize(200, 60)
+        terminal.wait_for("6 MapGPA chain", "7 vCPU lanes")
+        assert terminal.settle().index("╔═ 6") == after
+        terminal.send("=")
+        terminal.wait_for("╔═ 6 MapGPA chain")
+        assert terminal.settle().index("╔═ 6") == before
+        terminal.send("q")
+        assert terminal.wait_for_end() == 0

@@ -10,7 +10,7 @@ from tdxdbg.engine import GENERATIONS
 from tdxdbg.traces import Trace, TraceMeta
 from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.keys import BY_ID, HINTS, KEYS
-from tdxdbg.ui.layout import DECODE, GPA_MAP, QUEUE, REGISTERS, UAPI
+from tdxdbg.ui.layout import CHAIN, CODE, DECODE, GPA_MAP, LANES, QUEUE, REGISTERS, UAPI
 from tests.ui import demo
 from tests.ui.screens import app_on, pane_text, screen_text
 
@@ -117,8 +117,11 @@ async def test_the_queue_has_the_focus_first() -> None:
     [
         ("tab", DECODE),
         ("tab tab", UAPI),
-        ("shift+tab", GPA_MAP),
-        ("tab tab tab tab tab", QUEUE),
+        ("shift+tab", CODE),
+        ("tab tab tab tab tab tab tab tab", QUEUE),
+        ("6", CHAIN),
+        ("7", LANES),
+        ("9", CODE),
         ("4", REGISTERS),
         ("5 1", QUEUE),
         ("4 1 G", QUEUE),
@@ -132,7 +135,7 @@ async def test_focus(keys: str, focus: str, size: tuple[int, int]) -> None:
         for key in keys.split():
             await pilot.press(key)
             # A count would go on otherwise.
-            if key in "15" and "G" not in keys:
+            if key.isdigit() and "G" not in keys:
                 await pilot.press("escape")
         await pilot.pause()
         assert app.focused is app.panes[focus]

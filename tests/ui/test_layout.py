@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tdxdbg.ui.layout import (
+    CHAIN,
     CODE,
     CONSOLE,
     DECODE,
     GPA_MAP,
+    HEX,
     HINTS,
+    LANES,
     LIVE,
     MEMORY,
     NEWS,
+    NUMBERS,
     QUEUE,
     REGISTERS,
     REPLAY,
@@ -20,19 +26,34 @@ from tdxdbg.ui.layout import (
     UAPI,
     Plan,
     Rect,
+    Sizes,
     View,
     arrange,
     shape_of,
 )
 
 PANES = REPLAY.panes
+WITHOUT_HEX = REPLAY.only(set(PANES) - {HEX})
+PLANS = (REPLAY, LIVE, WITHOUT_HEX, REPLAY.only({QUEUE, DECODE, LANES}))
+
+
+@st.composite
+def weights(draw: st.DrawFn, plan: Plan) -> dict[str, Sizes]:
+    """Any sizes that a user, or a file, could give the panes of a plan."""
+    weight = st.one_of(st.integers(1, 60), st.sampled_from((1, 9999)))
+    found = {}
+    for shape, bands in plan.shapes.items():
+        if draw(st.booleans()):
+            rows = [tuple(draw(weight) for _ in band.places) for band in bands]
+            found[shape] = Sizes(tuple(draw(weight) for _ in bands), tuple(rows))
+    return found
 
 
 @st.composite
 def chosen(draw: st.DrawFn) -> tuple[Plan, View]:
-    """A plan, and panes of it that were brought to the front one after the other."""
-    plan = draw(st.sampled_from((REPLAY, LIVE)))
-    view = View(zoomed=draw(st.booleans()))
+    """A plan with sizes, and panes of it that were brought to the front one after the other."""
+    plan = draw(st.sampled_from(PLANS))
+    view = View(zoomed=draw(st.booleans()), sizes=draw(weights(plan)))
     for pane in draw(st.lists(st.sampled_from(plan.panes), max_size=4)):
         view = view.raised(pane)
     return plan, view.focused(draw(st.sampled_from(plan.panes)))
@@ -87,11 +108,14 @@ def test_no_pane_is_too_small_to_hold_a_line(
         (60, 15, "tabs", 3),
         (80, 24, "tabs", 3),
         (200, 24, "tabs", 3),
-        (80, 60, "tall", 5),
+        (80, 60, "tall", 7),
         (111, 30, "tabs", 3),
-        (112, 30, "full", 5),
-        (120, 40, "full", 5),
-        (200, 60, "wide", 5),
+        (112, 30, "flat", 5),
+        (120, 37, "flat", 5),
+        (120, 40, "full", 8),
+        (159, 38, "full", 8),
+        (160, 38, "wide", 9),
+        (200, 60, "wide", 9),
     ],
 )
 def test_shapes(width: int, height: int, shape: str, panes: int) -> None:
@@ -107,21 +131,74 @@ def test_a_zoomed_pane_has_all_the_room() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("pane", "behind"), [(UAPI, DECODE), (DECODE, UAPI), (GPA_MAP, REGISTERS)])
-def test_focus_brings_a_tab_to_the_front(pane: str, behind: str) -> None:
+@pytest.mark.parametrize(
+    ("pane", "behind", "tabs"),
+    [
+        (UAPI, DECODE, (DECODE, UAPI, CHAIN, HEX)),
+        (CHAIN, UAPI, (DECODE, UAPI, CHAIN, HEX)),
+        (GPA_MAP, REGISTERS, (REGISTERS, GPA_MAP, LANES, CODE)),
+    ],
+)
+def test_focus_brings_a_tab_to_the_front(pane: str, behind: str, tabs: tuple[str, ...]) -> None:
     arranged = arrange(80, 24, View().focused(behind).focused(pane))
     assert pane in arranged.places
     assert behind not in arranged.places
-    assert set(arranged.tabs[pane]) == {pane, behind}
+    assert arranged.tabs[pane] == tabs
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (80, 60), (112, 30), (120, 40), (200, 60)])
+def test_every_pane_is_seen_or_behind_a_tab(plan: Plan, size: tuple[int, int]) -> None:
+    arranged = arrange(*size, View(), plan)
+    behind = {name for names in arranged.tabs.values() for name in names}
+    assert behind == set(plan.panes)
+    assert [name for row in arranged.grid for name in row] == [
+        name for name in arranged.places if name in plan.panes
+    ]
+
+
+def test_what_is_not_there_leaves_its_place_to_others() -> None:
+    assert HEX not in arrange(200, 60, View(), WITHOUT_HEX).places
+    assert arrange(120, 40, View(), WITHOUT_HEX).tabs[CODE] == (CODE,)
+    places = arrange(200, 60, View(), REPLAY.only({QUEUE, DECODE})).places
+    assert places[QUEUE].width == places[DECODE].width == 200
+
+
+def test_a_number_focuses_the_same_pane_everywhere() -> None:
+    assert [NUMBERS[number] for number in (1, 2, 3, 4, 5)] == list(REPLAY.panes[:5])
+    assert set(REPLAY.panes) <= set(NUMBERS.values())
+    assert set(LIVE.panes) - set(NUMBERS.values()) == {MEMORY}
+
+
+def test_sizes_for_other_panes_are_left_alone() -> None:
+    wrong = {"full": Sizes((1, 2), ((1,), (1, 2)))}
+    assert arrange(120, 40, View(sizes=wrong)) == arrange(120, 40, View())
+    # A shape that has sizes keeps its own where another one is seen.
+    right = {"wide": Sizes((1, 1, 1), ((1, 1, 1), (1, 1, 1, 1), (9, 1)))}
+    assert arrange(120, 40, View(sizes=right)) == arrange(120, 40, View())
+    assert arrange(200, 60, View(sizes=right)) != arrange(200, 60, View())
+
+
+def test_the_same_sizes_in_another_terminal_are_in_proportion() -> None:
+    sizes = {"full": Sizes((1, 1, 2), ((3, 1), (1, 1, 2), (1, 1, 1)))}
+    for width, height in ((120, 42), (140, 58)):
+        places = arrange(width, height, View(sizes=sizes)).places
+        assert places[QUEUE].width == width * 3 // 4
+        assert places[CHAIN].height == (height - 2) // 2
+        assert places[GPA_MAP].width == width // 2
+
+
+def test_a_user_may_make_the_registers_narrow() -> None:
+    assert arrange(120, 40, View()).places[REGISTERS].width >= 44
+    view = replace(View(), sizes={"full": Sizes((1, 1, 1), ((9, 1), (1, 1, 1), (1, 1, 1)))})
+    assert arrange(120, 40, view).places[REGISTERS].width == 24
 
 
 @pytest.mark.parametrize(
     ("size", "panes"),
-    [((80, 24), 3), ((80, 60), 7), ((112, 30), 8), ((120, 40), 8), ((200, 60), 8)],
+    [((80, 24), 3), ((80, 60), 7), ((112, 30), 8), ((120, 40), 8), ((200, 60), 11)],
 )
-def test_a_live_run_has_three_panes_more_and_a_line_of_news(
-    size: tuple[int, int], panes: int
-) -> None:
+def test_a_live_run_has_more_panes_and_a_line_of_news(size: tuple[int, int], panes: int) -> None:
     arranged = arrange(*size, View(), LIVE)
     assert len(set(arranged.places) & set(LIVE.panes)) == panes
     assert arranged.places[NEWS] == Rect(0, size[1] - 2, size[0], 1)

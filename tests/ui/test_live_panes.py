@@ -36,7 +36,7 @@ async def test_code_marks_rip_labels_and_tdcalls(app: LiveApp) -> None:
         text = pane_text(app, CODE)
         assert f"▶{BASE:x} mov" in text
         assert "start:" in text
-        await press(pilot, "6", "escape", "z")
+        await press(pilot, "9", "escape", "z")
         text = pane_text(app, CODE)
         assert "tdcall" in text
         assert "; TDG.VP.VMCALL <MapGPA>" in text
@@ -123,7 +123,7 @@ async def test_the_console_follows_until_it_is_scrolled_back(tmp_path: Path) -> 
         console = app.pane(CONSOLE, ConsolePane)
         await until(pilot, lambda: console.count() == 30)
         assert console.top == 30 - console.rows
-        await press(pilot, "8", "escape", "up")
+        await press(pilot, "0", "escape", "up")
         assert console.top == 30 - console.rows - 1
         console.text.feed(b"b\n")
         console.update_text()
@@ -215,7 +215,7 @@ async def test_every_dialog_opens_at_every_size(app: LiveApp, size: tuple[int, i
             assert len(app.screen_stack) == 2
             await pilot.press("escape")
             assert len(app.screen_stack) == 1
-        await pilot.press(*"12345678")
+        await pilot.press(*"1234567890")
 
 
 def test_live_keys_are_unique_and_have_actions() -> None:

@@ -79,6 +79,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
             "which columns the queue has; alone: choose"),
     Command("export", "export", "[WHAT]", "judge_export", "action_export",
             "write svg, text, exit, json or queue to a new file; alone: choose"),
+    Command("layout", "layouts", "[NAME | save NAME | delete NAME]", "judge_layout",
+            "command_layout", "use, save or delete a layout"),
     # Other names, those of other debuggers among them.
     Command("quit", "quit", aliases=("q", "exit")),
     Command("step", "step", aliases=("s",)),

@@ -58,6 +58,10 @@ _NO_EXITS: Final = (
     own("No exits yet."),
     own("s runs the guest to its first exit, i one instruction, c until something stops it."),
 )
+_NO_CODE: Final = (
+    own("The guest has not been asked yet."),
+    own("s runs it to its first exit, i one instruction."),
+)
 Kind = TypeVar("Kind", bound=MomentPane)
 
 
@@ -104,6 +108,7 @@ class LiveScreen(ReplayApp, inherit_bindings=False):
         self.looking.news = self.say
         for pane in self.panes.values():
             pane.empty = _NO_EXITS
+        self.pane(CODE, CodePane).missing = _NO_CODE
 
     def pane(self, name: str, kind: type[Kind]) -> Kind:
         """A pane by its name, and what it is."""

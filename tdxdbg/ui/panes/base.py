@@ -14,7 +14,7 @@ from tdxdbg.ui.widgets.pane import Pane
 
 Drawn = tuple[list[Line], tuple[Span, ...], int | None]
 
-NOTHING = own("No exits in this recording.")
+NOTHING = own("No exits in this recording. a says what it is, and what is damaged in it.")
 
 
 class MomentPane(Pane):
@@ -37,7 +37,7 @@ class MomentPane(Pane):
     def show(self, moment: Moment | None) -> None:
         """Draw this moment, in the coming frame; a pane that is not seen draws it later."""
         if self._other_row(moment):
-            self.top = self.left = 0
+            self.top = self.left = self.scrolled = 0
             self.at = None
         self.moment = moment
         if self.outer_size.width and self.outer_size.height:

@@ -1,4 +1,4 @@
-"""Pane 6: the instructions around RIP, and the vCPU's registers."""
+"""Pane 9: the instructions around RIP, and the vCPU's registers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ _WITH_BYTES: Final = 46
 _BYTES: Final = 8
 _TEXT: Final = 24
 _NO_CODE: Final = own("The bytes at RIP cannot be read: nothing is mapped there.")
-_NOT_YET: Final = own("The guest has not been asked yet.")
+_NOT_RECORDED: Final = (
+    own("A recording holds the guest's exits, not its instructions."),
+    own("tdxdbg live runs a guest with its code, symbols and registers here."),
+)
 _ORDER: Final = (
     "rip", "rflags", "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp",
     "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
@@ -52,12 +55,14 @@ _ORDER: Final = (
 class CodePane(MomentPane):
     """Draws a `Sight`; what it shows is asked for by the app."""
 
-    TITLE: ClassVar[Safe] = own("6 code")
-    SHORT: ClassVar[Safe] = own("6 code")
+    TITLE: ClassVar[Safe] = own("9 code")
+    SHORT: ClassVar[Safe] = own("9 code")
 
     def __init__(self, id: str) -> None:
         super().__init__(id)
         self.sight: Sight | None = None
+        #: What is said while there is no code.
+        self.missing: tuple[Safe, ...] = _NOT_RECORDED
         self._before: Mapping[str, int] = {}
         self._note = own("")
         self._shift = 0
@@ -89,7 +94,11 @@ class CodePane(MomentPane):
         sight = self.sight
         foot = self._foot()
         if sight is None:
-            return self.explain(self._note if self._note.strip() else _NOT_YET), foot, None
+            return (
+                self.explain(*((self._note,) if self._note.strip() else self.missing)),
+                foot,
+                None,
+            )
         if self.columns >= _WITH_REGISTERS:
             width = self.columns - _REGISTERS
             code = self._window(sight, width, self.rows)

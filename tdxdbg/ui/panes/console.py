@@ -1,4 +1,4 @@
-"""Pane 8: the guest's serial console, escaped; it follows unless it was scrolled back."""
+"""Pane 0: the guest's serial console, escaped; it follows unless it was scrolled back."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from tdxdbg.ui.lines import Line, line, own, word
 from tdxdbg.ui.live.serial import SerialLine, SerialText, expanded
 from tdxdbg.ui.panes.base import Drawn, MomentPane
 
-_NOTHING = own("Nothing was written to the serial port (0x3f8) yet.")
+_NOTHING = (
+    own("Nothing was written to the serial port (0x3f8) yet."),
+    own("c runs the guest on; what it writes comes here."),
+)
 
 
 class ConsolePane(MomentPane):
     """Serial output up to the place that is shown."""
 
-    TITLE: ClassVar[Safe] = own("8 console")
-    SHORT: ClassVar[Safe] = own("8 console")
+    TITLE: ClassVar[Safe] = own("0 console")
+    SHORT: ClassVar[Safe] = own("0 console")
 
     def __init__(self, id: str) -> None:
         super().__init__(id)
@@ -65,7 +68,7 @@ class ConsolePane(MomentPane):
 
     def draw(self, moment: Moment | None) -> Drawn:
         if not self._shown:
-            return self.explain(_NOTHING), (), None
+            return self.explain(*_NOTHING), (), None
         if self._limit is not None and self._limit < self.text.total:
             more = self.text.total - self._limit
             bytes_ = f"{more:,} byte{'s' * (more > 1)}"

@@ -30,7 +30,10 @@ _NOTHING: Final = own("KVM_RUN again")
 _INDENT: Final = (own("  "), "frame")
 _MORE: Final = own("   ... more steps: s and S walk through them")
 _UNSEEN: Final = own("what KVM did was not recorded, and does not follow from what was")
-_NO_EXIT: Final = own("The TD exit itself was not recorded, only what followed.")
+_NO_EXIT: Final = own(
+    "The TD exit itself was not recorded, only what followed: "
+    "the recording begins in the middle of it, or lost records."
+)
 #: Steps shown around the current one; a row may have thousands.
 _AROUND: Final = 40
 #: How deep the operands are shown: the deepest at which everything fits.

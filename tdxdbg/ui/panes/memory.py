@@ -1,4 +1,4 @@
-"""Pane 7: guest memory, hex and text; what changed since the last stop is lit."""
+"""The pane @: guest memory, hex and text; what changed since the last stop is lit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOP: Final = 1 << 64
 #: Bytes in a line and in a group, the first that fits.
 _SHAPES: Final = ((32, 1), (16, 1), (16, 4), (8, 4), (4, 4))
 _SPACE: Final = own(" ")
-_NOT_YET: Final = own("@ shows the memory at an address, a symbol or a register.")
+_NOT_YET: Final = own("No address was chosen: @ shows memory at one, at a symbol or a register.")
 _WAIT: Final = own("··")
 _DOT: Final = own(".")
 _CHANGED: Final = (own("→"), "focus")
@@ -37,8 +37,8 @@ class Ask(NamedTuple):
 class MemoryPane(MomentPane):
     """A window on memory. `None` as a piece's content: nothing is there."""
 
-    TITLE: ClassVar[Safe] = own("7 memory")
-    SHORT: ClassVar[Safe] = own("7 mem")
+    TITLE: ClassVar[Safe] = own("@ memory")
+    SHORT: ClassVar[Safe] = own("@ mem")
 
     def __init__(self, id: str) -> None:
         super().__init__(id)

@@ -35,7 +35,10 @@ _SAME: Final = own(" =")
 _NO_ENTRY: Final = own("   ")
 _ENGINE: Final = own("     ≠ engine ")
 _COMPUTED: Final = own("~")
-_NONE_RECORDED: Final = own("No register was recorded here.")
+_NONE_RECORDED: Final = (
+    own("No register was recorded here: trace events of KVM and strace have none."),
+    own("A recording made by tdxdbg record, or a live run, has all of them."),
+)
 _HEX: Final = own("0x")
 #: The longest that fits.
 _LEGENDS: Final = (
@@ -69,7 +72,7 @@ class RegistersPane(MomentPane):
             moment.after_known,
         )
         if not moment.before_known and not (entered and moment.after_known):
-            return self.explain(_NONE_RECORDED), (), None
+            return self.explain(*_NONE_RECORDED), (), None
         tdcall = call.tdcall is not False
         # What matters first: the registers that cross, as the GHCI names them.
         order = sorted(range(len(rows)), key=lambda at: _rank(rows[at], at, tdcall))

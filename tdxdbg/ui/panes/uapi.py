@@ -47,7 +47,14 @@ _INDENT: Final = own("       ")
 _FAILED: Final = own("KVM_RUN failed: ")
 _RETURNED: Final = own("KVM_RUN returned 0")
 _ENGINE: Final = own("engine: ")
-_IN_KERNEL: Final = own("Handled in the kernel: userspace sees nothing of this exit.")
+_IN_KERNEL: Final = (
+    own("Handled in the kernel: userspace sees nothing of this exit."),
+    own("s goes on to the next step."),
+)
+_NOT_RECORDED: Final = (
+    own("What KVM did with this was not recorded, and does not follow from what was."),
+    own("s goes on to the next step."),
+)
 _ENTERED: Final = own("The TD was entered: userspace sees nothing of this step. Its last exit:")
 
 
@@ -79,7 +86,7 @@ class UapiPane(MomentPane):
     def draw_moment(self, moment: Moment) -> Drawn:
         step = moment.shown
         if step is None:
-            return self.explain(own("What KVM did with this was not recorded.")), (), None
+            return self.explain(*_NOT_RECORDED), (), None
         if step.outcome is Outcome.REENTER_TD:
             return [*self._tried(moment), *self._entered(moment)], (), None
         lines = self._fields(moment, step) + self._completer(moment, step)
@@ -105,7 +112,7 @@ class UapiPane(MomentPane):
     def _entered(self, moment: Moment) -> list[Line]:
         """Nothing for userspace in this step: what its last exit showed, and its answer."""
         if not moment.step or self.timeline is None:
-            return self.explain(_IN_KERNEL)
+            return self.explain(*_IN_KERNEL)
         before = self.timeline.moment(moment.row, moment.step - 1)
         step = before.shown
         lines = self.explain(_ENTERED)

@@ -7,6 +7,7 @@ from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.widget import Widget
 
 from tdxdbg.ui.layout import REPLAY, Arrangement, Plan, View, arrange
+from tdxdbg.ui.lines import part
 from tdxdbg.ui.widgets.frame import Tab, top_width
 from tdxdbg.ui.widgets.pane import Pane
 
@@ -40,7 +41,7 @@ class Desk(Widget):
 
     def __init__(self, *children: Widget, plan: Plan = REPLAY) -> None:
         super().__init__(*children, id="desk")
-        self.plan = plan
+        self.plan = plan.only({child.id or "" for child in children})
         self.view = View()
         self._table = _ByTable()
         self._arranged: tuple[Size, View, Arrangement] | None = None
@@ -71,7 +72,13 @@ class Desk(Widget):
         long = tuple(Tab(pane.id or "", pane.TITLE, pane.id == front) for pane in panes)
         if len(panes) == 1 or top_width(long) <= width:
             return long
-        return tuple(Tab(pane.id or "", pane.SHORT, pane.id == front) for pane in panes)
+        short = tuple(Tab(pane.id or "", pane.SHORT, pane.id == front) for pane in panes)
+        if top_width(short) <= width:
+            return short
+        # The number is enough to find a pane by.
+        return tuple(
+            tab if tab.front else tab._replace(title=part(tab.title, 0, 1)) for tab in short
+        )
 
     @property
     def arrangement(self) -> Arrangement:

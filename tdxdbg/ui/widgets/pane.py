@@ -14,6 +14,8 @@ from tdxdbg.ui.widgets.frame import Frame, Tab, thumb_rows
 from tdxdbg.ui.widgets.lines_widget import LinesWidget
 
 _WHEEL = 3
+#: Which edges of a pane the mouse took: -1 left or upper, 1 right or lower, 0 none.
+Edges = tuple[int, int]
 _NO_LINES: list[Line] = []
 
 
@@ -46,6 +48,11 @@ class Pane(LinesWidget, can_focus=True):
         #: Called when another line is pointed at, and when a line is double-clicked.
         self.moved: Callable[[], None] = _no_one
         self.act: Callable[[], None] = _no_one
+        #: Called while edges are dragged: the pane, which edges, and where on the screen to.
+        self.drag: Callable[[str, Edges, int, int], None] | None = None
+        self._dragged: Edges = (0, 0)
+        #: The first line that the user scrolled to: there is no room for it at some sizes.
+        self.scrolled = 0
 
     # --- lines ------------------------------------------------------------------------
 
@@ -63,7 +70,7 @@ class Pane(LinesWidget, can_focus=True):
         """Other lines; only what differs is drawn again. `keep`: the line to have in view."""
         old, old_top, count = self.lines, self.top, len(lines)
         self.lines = lines
-        self.top = self._clamped(self.top if keep is None else self._showing(keep))
+        self.top = self._clamped(self.scrolled if keep is None else self._showing(keep))
         self.set_foot(foot)
         if len(old) != count or self.top != old_top:
             self.refresh()
@@ -173,6 +180,7 @@ class Pane(LinesWidget, can_focus=True):
         left = min(max(self.left + cells, 0), max(longest - self.columns, self.left, 0))
         if (top, left) != (self.top, self.left):
             self.top, self.left = top, left
+            self.scrolled = top
             self.refresh()
 
     def _seen(self) -> list[Line]:
@@ -209,6 +217,23 @@ class Pane(LinesWidget, can_focus=True):
     def wheel(self, lines: int) -> None:
         """The mouse wheel turned over the pane."""
         self.scroll_lines(lines)
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        width, height = self.outer_size
+        across = 1 if event.x == width - 1 else -1 if event.x == 0 else 0
+        along = 1 if event.y == height - 1 else -1 if event.y == 0 else 0
+        if self.drag is not None and self.inset and (across or along):
+            self._dragged = across, along
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        if self.drag is not None and any(self._dragged):
+            self.drag(self.id or "", self._dragged, event.screen_x, event.screen_y)
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        if any(self._dragged):
+            self._dragged = 0, 0
+            self.release_mouse()
 
     def on_click(self, event: events.Click) -> None:
         event.stop()
