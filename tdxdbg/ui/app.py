@@ -12,10 +12,11 @@ from textual.binding import BindingType
 
 from tdxdbg.ui.core import Core
 from tdxdbg.ui.keys import KEYS
+from tdxdbg.ui.map_keys import MapKeys
 from tdxdbg.ui.screen import bindings
 
 
-class ReplayApp(Core, inherit_bindings=False):
+class ReplayApp(MapKeys, Core, inherit_bindings=False):
     """The screen of a recording."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)

@@ -41,7 +41,7 @@ KEYS: Final[tuple[Key, ...]] = (
         MOVE,
     ),
     Key("step_back", "S,backspace", "step(-1)", "S", "", MOVE),
-    Key("first", "g,home", "end(-1)", "g", "first, last exit; 415G: to exit 415", MOVE),
+    Key("first", "g", "end(-1)", "g", "first, last exit; 415G: to exit 415", MOVE),
     Key("last", "G,end", "end(1)", "G", "", MOVE),
     Key("down", "down", "arrow(0,1)", "Down", "next, previous exit; scroll the focused pane", MOVE),
     Key("up", "up", "arrow(0,-1)", "Up", "", MOVE),
@@ -54,11 +54,17 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("next_match", "n", "match(1)", "n", "next, previous exit that --filter selects", MOVE),
     Key("previous_match", "N", "match(-1)", "N", "", MOVE),
     Key("stop", "escape", "stop", "Esc", "stop searching, drop a count", MOVE),
+    Key("home", "home", "home", "Home", "first exit; the whole map, when it is focused", MOVE),
     Key("focus", "1,2,3,4,5", "digit({key})", "1..5", "focus that pane", PANES),
     Key("digit", "0,6,7,8,9", "digit({key})", "0..9", "a count, for G", PANES),
     Key("next_pane", "tab", "pane(1)", "Tab", "next, previous pane", PANES),
     Key("previous_pane", "shift+tab", "pane(-1)", "S-Tab", "", PANES),
     Key("zoom", "z", "zoom", "z", "the focused pane alone, and back", PANES),
+    Key("map_in", "plus", "map_zoom(1)", "+", "GPA map: closer, further away; 0 all", PANES),
+    Key("map_out", "minus", "map_zoom(-1)", "-", "", PANES),
+    Key("map_follow", "full_stop", "map_follow", ".", "GPA map: follow the exit again", PANES),
+    Key("map_address", "at", "map_address", "@", "GPA map: go to an address", PANES),
+    Key("enter", "enter", "enter", "Enter", "GPA map: its list of ranges, and back", PANES),
     Key(
         "next_kernel",
         "v",
@@ -125,7 +131,8 @@ _LIVE_RUN: Final[tuple[Key, ...]] = (
 def _live_keys() -> tuple[Key, ...]:
     """The table of a live run: running comes first."""
     instead = {key.id: key for key in _LIVE_INSTEAD}
-    keys = [instead.get(key.id, key) for key in KEYS]
+    taken = {name for key in _LIVE_RUN for name in key.keys.split(",")}
+    keys = [instead.get(key.id, key) for key in KEYS if taken.isdisjoint(key.keys.split(","))]
     keys += _LIVE_RUN
     groups = (RUN, MOVE, PANES, KERNEL, OTHER)
     return tuple(key for group in groups for key in keys if key.group == group)
