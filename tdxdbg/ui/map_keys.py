@@ -67,23 +67,25 @@ class MapKeys(Core, inherit_bindings=False):
     # --- keys of its own ------------------------------------------------------------------
 
     def action_map_zoom(self, steps: int) -> None:
-        self._map_in_front()
-        self.gpa_map.zoom(steps)
+        if self._map_in_front():
+            self.gpa_map.zoom(steps)
 
     def action_map_follow(self) -> None:
         self._map_in_front()
         self.gpa_map.follow()
 
-    def _map_in_front(self) -> None:
-        """Have the map on the screen: where it shares its place, the focus stays."""
-        raised = self.desk.view.raised(GPA_MAP)
-        self.desk.change(raised)
+    def _map_in_front(self) -> bool:
+        """Have the map on the screen, the focus where it was if it can be; whether it was there."""
+        seen = GPA_MAP in self.desk.arrangement.places
+        if not seen:
+            self.desk.change(self.desk.view.raised(GPA_MAP))
         if GPA_MAP not in self.desk.arrangement.places:
             self.focus_pane(GPA_MAP)
+        return seen
 
     def action_map_address(self) -> None:
         self._quiet()
-        moment, ranges = self.moment(), self.gpa_map.ranges
+        moment, ranges = self.moment(), self.gpa_map.known()
         if moment is None or ranges is None:
             self.hints.say(Message(own("no map here: it is not known yet what is shared"), "dim"))
             return

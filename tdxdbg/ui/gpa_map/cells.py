@@ -20,6 +20,11 @@ PRIVATE, SHARED, MIXED, UNMAPPED, BEYOND = range(5)
 #: Their names, which are also roles.
 STATES: Final = ("private", "shared", "mixed", "unmapped", "beyond")
 _KINDS: Final = (b"\0", b"\1")
+#: Gaps that are told from memory; a file can claim any number of slots.
+_MOST_GAPS: Final = 4096
+#: Edges that are compared at once, and edges a cell from which on looking cells up is faster.
+_PIECE: Final = 512
+_MANY: Final = 64
 
 _first, _stop = attrgetter("first"), attrgetter("stop")
 
@@ -56,7 +61,7 @@ class Ground:
         for first, stop in sorted(td.memslots) or [(0, last)]:
             if first >= min(stop, last):
                 continue
-            if at < first:
+            if at < first and len(gaps) < _MOST_GAPS:
                 gaps.append(Gap(at, first, UNMAPPED))
             at = max(at, min(stop, last))
         if at < last:
@@ -80,19 +85,20 @@ class Cells:
     def update(self, gpa_map: GpaMap, ground: Ground, window: Window) -> None:
         """Let `states` be those of this map in this window."""
         known, self._of = self._of, (gpa_map, ground, window)
+        count = window.columns * window.rows
         if known is None or known[1] is not ground or known[2] != window:
-            self.states = sweep(gpa_map.edges, ground, window, 0, window.columns * window.rows)
+            self.states = sweep(gpa_map.edges, ground, window, 0, count)
             return
         if known[0] is gpa_map:
             return
-        first, last = window.start >> PAGE_SHIFT, window.end >> PAGE_SHIFT
-        dirty = changed_pages(known[0].edges, gpa_map.edges, first, last)
-        if dirty is not None:
+        old, new = known[0].edges, gpa_map.edges
+        first, stop = window.start >> PAGE_SHIFT, window.end >> PAGE_SHIFT
+        cells = range(count)
+        if bisect_left(new, stop) - bisect_left(new, first) < _MANY * count:
+            dirty = changed_pages(old, new, first, stop) or (0, 0)
             low, high = (page << PAGE_SHIFT for page in dirty)
             cells = window.cells(low, high - low)
-            self.states[cells.start : cells.stop] = sweep(
-                gpa_map.edges, ground, window, cells.start, cells.stop
-            )
+        self.states[cells.start : cells.stop] = sweep(new, ground, window, cells.start, cells.stop)
 
 
 def sweep(edges: Edges, ground: Ground, window: Window, first: int, stop: int) -> bytearray:
@@ -124,29 +130,60 @@ def _conversions(edges: Edges, base: int, pages: int, count: int) -> bytearray:
 
 def changed_pages(old: Edges, new: Edges, first: int, stop: int) -> tuple[int, int] | None:
     """Pages in [first, stop) outside of which two maps agree; None: they agree everywhere."""
-    start_old, start_new = bisect_right(old, first), bisect_right(new, first)
-    one = old[start_old : bisect_left(old, stop)]
-    other = new[start_new : bisect_left(new, stop)]
+    if first >= stop:
+        return None
+    one = _Part(old, bisect_right(old, first), bisect_left(old, stop))
+    other = _Part(new, bisect_right(new, first), bisect_left(new, stop))
+    room = min(one.stop - one.first, other.stop - other.first)
     # The same edges after another state are the opposite everywhere.
-    turned = (start_old ^ start_new) & 1
-    if one == other:
-        return (first, stop) if turned and first < stop else None
-    ahead = 0 if turned else _common(one, other)
-    low = first if turned else min((*one[ahead : ahead + 1], *other[ahead : ahead + 1]))
-    if (start_old + len(one) ^ start_new + len(other)) & 1:
+    turned = (one.first ^ other.first) & 1
+    ahead = 0 if turned else _alike(one, other, room)
+    heads = [part.edges[at] for part in (one, other) if (at := part.first + ahead) < part.stop]
+    if not heads and not turned:
+        return None
+    low = first if turned else min(heads)
+    if (one.stop ^ other.stop) & 1:
         return low, stop
-    behind = _common(one[ahead:][::-1], other[ahead:][::-1])
-    ends = one[: len(one) - behind][-1:], other[: len(other) - behind][-1:]
-    return low, max((*ends[0], *ends[1]), default=stop)
+    behind = _alike_at_end(one, other, room - ahead)
+    return low, max(
+        part.edges[at] for part in (one, other) if (at := part.stop - behind - 1) >= part.first
+    )
 
 
-def _common(one: Edges, other: Edges) -> int:
-    """How many edges two tuples begin with alike; comparing halves, that is at C's speed."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+class _Part(NamedTuple):
+    """The edges from number `first` up to `stop`."""
+
+    edges: Edges
+    first: int
+    stop: int
+
+
+def _alike(one: _Part, other: _Part, room: int) -> int:
+    """How many edges two parts begin with alike, at most `room`."""
+    done = 0
+    while done < room:
+        stop = min(done + _PIECE, room)
+        left = one.edges[one.first + done : one.first + stop]
+        right = other.edges[other.first + done : other.first + stop]
+        if left != right:
+            return done + _same(left, right)
+        done = stop
+    return room
+
+
+def _alike_at_end(one: _Part, other: _Part, room: int) -> int:
+    """How many edges two parts end with alike, at most `room`."""
+    done = 0
+    while done < room:
+        stop = min(done + _PIECE, room)
+        left = one.edges[one.stop - stop : one.stop - done]
+        right = other.edges[other.stop - stop : other.stop - done]
+        if left != right:
+            return done + _same(left[::-1], right[::-1])
+        done = stop
+    return room
+
+
+def _same(left: Edges, right: Edges) -> int:
+    """How many items two tuples of one length, which differ, begin with alike."""
+    return next(at for at, (one, other) in enumerate(zip(left, right, strict=True)) if one != other)

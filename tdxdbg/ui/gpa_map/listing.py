@@ -58,7 +58,7 @@ def _title(ranges: Ranges, top: int, stop: int) -> Line:
     if shared:
         size = size_text(ranges.shared_bytes)
         spans = [word(f"{shared:,} shared range{'s' * (shared > 1)}, {size}", "title")]
-    if stop - top < count:
+    if top < stop and stop - top < count:
         spans.append(word(f"  {top + 1:,}-{stop:,} of {count:,}", "dim"))
     return line(*spans)
 

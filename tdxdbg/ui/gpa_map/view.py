@@ -38,6 +38,7 @@ class MapView:
         old = self.window
         if old[2:] != shape[2:]:
             old = refitted(old, shape, self.at, space)
+            self._anew = True
         if not self.moved:
             self.at = min(wanted[0], space - 1)
             if self._anew or not old.holds(*wanted):

@@ -50,8 +50,7 @@ class GpaMapPane(MomentPane):
         self.view = MapView()
         self._td: Td | None = None
         self._ground: Ground | None = None
-        #: What is known of the space; None while that is being read.
-        self.ranges: Ranges | None = None
+        self._ranges: Ranges | None = None
         self._cells, self._strip = Cells(), Cells()
         self._painter = Painter()
         self._list = RangeList()
@@ -64,7 +63,7 @@ class GpaMapPane(MomentPane):
     def draw_moment(self, moment: Moment) -> Drawn:
         gpa_map = moment.gpa_map
         if gpa_map is None:
-            self.ranges = None
+            self._ranges = None
             return self.explain(word(f"{_UNKNOWN}: this is row {moment.row}.")[0]), (), None
         ranges = self._know(gpa_map, moment.td)
         asked, changed = self._asked(moment), moment.changed
@@ -81,7 +80,8 @@ class GpaMapPane(MomentPane):
             lines += self._words(ranges, layout, marks)
         else:
             lines = self._map(ranges, layout, marks)
-            lines += [*self._words(ranges, layout, marks), *listed]
+            lines += self._words(ranges, layout, marks)
+            lines += listed if layout.list_rows else []
         return lines, scale_foot(window, space, self.view.moved, self.columns - 6), None
 
     @property
@@ -92,11 +92,19 @@ class GpaMapPane(MomentPane):
         return self.palette.mixes and not self.ascii_only and not app.no_color and many
 
     def _know(self, gpa_map: GpaMap, td: Td) -> Ranges:
+        """What there is to know of this map; a sum over all ranges, so only once for each."""
         if self._ground is None or self._td is not td:
-            self._td, self._ground, self.ranges = td, Ground.of(td), None
-        if self.ranges is None or self.ranges.gpa_map is not gpa_map:
-            self.ranges = Ranges(gpa_map, self._ground)
-        return self.ranges
+            self._td, self._ground, self._ranges = td, Ground.of(td), None
+        if self._ranges is None or self._ranges.gpa_map is not gpa_map:
+            self._ranges = Ranges(gpa_map, self._ground)
+        return self._ranges
+
+    def known(self) -> Ranges | None:
+        """The ranges of the moment that is shown; None while they are being read."""
+        moment = self.moment
+        if moment is None or moment.gpa_map is None:
+            return None
+        return self._know(moment.gpa_map, moment.td)
 
     def _asked(self, moment: Moment) -> Asked | None:
         """The range of the row: GPA, size, whether private is wanted (or accessed)."""
@@ -181,10 +189,11 @@ class GpaMapPane(MomentPane):
     # --- what the keys do: each says whether there is a map to do it on ------------------------
 
     def _do(self, change: Callable[[Ranges], None]) -> bool:
-        if self.ranges is None:
+        ranges = self.known()
+        if ranges is None:
             return False
         self._mouse = None
-        change(self.ranges)
+        change(ranges)
         self.show(self.moment)
         return True
 
@@ -247,10 +256,9 @@ class GpaMapPane(MomentPane):
 
     # --- focus and mouse ----------------------------------------------------------------------
 
-    def on_focus(self) -> None:
-        self.show(self.moment)
-
-    def on_blur(self) -> None:
+    def watch_has_focus(self, _has_focus: bool) -> None:
+        """The cursor comes and goes with the focus."""
+        super().watch_has_focus(_has_focus)
         self.show(self.moment)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
@@ -272,7 +280,10 @@ class GpaMapPane(MomentPane):
                 return
             self._do(lambda ranges: self.view.go(ranges[index].start))
         else:
-            self.go_to(gpa)
+            # A second click is for the lower one of two cells in a character.
+            window = self.view.window
+            again = window.pitch > 1 and gpa <= self.view.at < gpa + window.cell
+            self.go_to(gpa + window.row * again)
         event.stop()
         event.prevent_default()
 
@@ -289,14 +300,14 @@ class GpaMapPane(MomentPane):
         gpa = self._cell_at(event.x, event.y)
         if gpa is not None or event.ctrl:
             self.zoom(towards, gpa)
-        elif self.ranges is not None and self._layout is not None:
-            self._list.scroll(-towards * _WHEEL, self._layout.list_rows, self.ranges.count)
+        elif self._ranges is not None and self._layout is not None:
+            self._list.scroll(-towards * _WHEEL, self._layout.list_rows, self._ranges.count)
             self.show(self.moment)
 
     def _cell_at(self, x: int, y: int) -> int | None:
         """The address of the cell that the mouse is on; the upper one of two."""
         layout, window = self._layout, self.view.window
-        if layout is None or self.ranges is None:
+        if layout is None or self._ranges is None:
             return None
         column = x - self.inset - layout.digits - 1
         row = y - self.inset - layout.overview
@@ -308,7 +319,7 @@ class GpaMapPane(MomentPane):
 
     def _item_at(self, x: int, y: int) -> int | None:
         """The range of the list that the mouse is on."""
-        layout, ranges = self._layout, self.ranges
+        layout, ranges = self._layout, self._ranges
         if layout is None or ranges is None:
             return None
         beside = layout.beside
