@@ -62,7 +62,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("zoom", "z", "zoom", "z", "the focused pane alone, and back", PANES),
     Key("map_in", "plus", "map_zoom(1)", "+", "GPA map: closer, further away; 0 all", PANES),
     Key("map_out", "minus", "map_zoom(-1)", "-", "", PANES),
-    Key("map_follow", "full_stop", "map_follow", ".", "GPA map: follow the exit again", PANES),
+    Key("map_follow", "full_stop", "map_follow", ". Esc", "GPA map: follow the exit again", PANES),
     Key("map_address", "at", "map_address", "@", "GPA map: go to an address", PANES),
     Key("enter", "enter", "enter", "Enter", "GPA map: its list of ranges, and back", PANES),
     Key(

@@ -57,7 +57,7 @@ _CELLS: Final[dict[str, str]] = {
 _MARKS: Final[dict[str, tuple[str, float]]] = {
     "": ("background", 0.35),
     "lit": ("background", 0.0),
-    "now": ("changed", 0.65),
+    "now": ("changed", 0.55),
     "here": ("changed", 1.0),
 }
 #: How dark the texture of a cell is.

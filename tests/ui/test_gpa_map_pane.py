@@ -144,7 +144,7 @@ async def test_enter_goes_to_the_list_and_back_to_a_range_of_it() -> None:
     async with map_of(at=10, keys="S 5 escape z") as (_, pilot, pane):
         await pilot.press("enter", "home", "enter", "enter")
         await pilot.press("up", "up")
-        assert "▶        0 +1856 MiB" in text_of(pane)
+        assert "▶       0 +1856 MiB" in text_of(pane)
         await pilot.press("down")
         assert pane.view.at == 0x7400_0000
         await pilot.press("enter")
@@ -258,7 +258,7 @@ async def test_memory_slots_are_told_from_the_rest() -> None:
         text = text_of(pane)
         assert "not mapped, of 80000000 +2 GiB" in text
         assert "100000000 +2 GiB    ░ private" in text
-        assert "180000000 +~2.0 PiB · not mapped" in text
+        assert "180000000 +~2.0 PiB · none" in text
         assert "8 GiB" in text
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from tdxdbg.decode.values import size_text
 from tdxdbg.ui.gpa_map.draw import Asked
 from tdxdbg.ui.gpa_map.ranges import Item, Ranges
 from tdxdbg.ui.gpa_map.words import size_about, state_span
@@ -56,7 +55,7 @@ def _title(ranges: Ranges, top: int, stop: int) -> Line:
     shared, count = ranges.shared_count, ranges.count
     spans: list[Span] = [_ALL_PRIVATE]
     if shared:
-        size = size_text(ranges.shared_bytes)
+        size = size_about(ranges.shared_bytes)
         spans = [word(f"{shared:,} shared range{'s' * (shared > 1)}, {size}", "title")]
     if top < stop and stop - top < count:
         spans.append(word(f"  {top + 1:,}-{stop:,} of {count:,}", "dim"))
@@ -69,8 +68,7 @@ def _line(
     asked, changed = (_touches(item, mark) for mark in marks)
     start = right(word(f"{item.start:x}")[0], widths[0])
     return line(
-        (_HERE if here else _SPACE, "focus"),
-        (_EXIT if asked else _SPACE, "focus"),
+        (_HERE if here else _EXIT if asked else _SPACE, "focus"),
         (start, "badge" if here else "changed" if changed else "value"),
         word(f" +{size_about(item.size):<{widths[1]}} ", "text"),
         state_span(item.state),

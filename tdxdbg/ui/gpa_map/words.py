@@ -20,6 +20,7 @@ STATE_WORDS: Final = {
     UNMAPPED: (own("not mapped"), "dim"),
     BEYOND: (own("beyond the GPA width"), "dim"),
 }
+_SHORT_WORDS: Final = {UNMAPPED: (own("none"), "dim"), BEYOND: (own("beyond"), "dim")}
 #: The longest size that is written exactly, in characters.
 _SHORT: Final = 9
 _UNITS: Final = {10: "KiB", 20: "MiB", 30: "GiB", 40: "TiB", 50: "PiB"}
@@ -48,8 +49,8 @@ _KEYS: Final = (
 
 
 def state_span(state: int) -> Span:
-    """`▓ shared`."""
-    text, role = STATE_WORDS[state]
+    """`▓ shared`, for a list."""
+    text, role = _SHORT_WORDS.get(state) or STATE_WORDS[state]
     return concat(GLYPHS[state], _SPACE, text), role
 
 
@@ -129,6 +130,12 @@ def describe(ranges: Ranges, gpa: int) -> str:
     """What is at a GPA, for who types it."""
     item = ranges[ranges.index(gpa)]
     return f"GPA {gpa:x}: {STATE_WORDS[item.state][0]}, {range_text(item.start, item.size)}"
+
+
+def list_foot() -> tuple[Span, ...]:
+    """How to get from the list to the map."""
+    enter, stop = word(hint(("enter",)), "focus"), word(hint(("stop",)), "focus")
+    return enter, (own(" shows it  "), "dim"), stop, (own(" the exit"), "dim")
 
 
 def scale_foot(window: Window, space: int, moved: bool, width: int) -> tuple[Span, ...]:

@@ -24,13 +24,20 @@ from tdxdbg.ui.gpa_map.listing import RangeList
 from tdxdbg.ui.gpa_map.ranges import Item, Ranges
 from tdxdbg.ui.gpa_map.view import MapView
 from tdxdbg.ui.gpa_map.window import PAGE, TOP, Window, whole
-from tdxdbg.ui.gpa_map.words import changed_line, exit_line, here_line, keys_line, scale_foot
+from tdxdbg.ui.gpa_map.words import (
+    changed_line,
+    exit_line,
+    here_line,
+    keys_line,
+    list_foot,
+    scale_foot,
+)
 from tdxdbg.ui.lines import Line, blanks, crop, line, own, width_of, word
 from tdxdbg.ui.panes.base import Drawn, MomentPane
 
 _WHEEL: Final = 3
-#: The least that the overview shows: 4 GiB.
-_LEAST_IN_USE: Final = 1 << 32
+#: The least that the overview shows: 1 MiB.
+_LEAST_IN_USE: Final = 1 << 20
 #: What is shown first where nothing says what to look at.
 _FIRST: Final = 1 << 30
 #: Colours that a terminal needs for cells of mixed colours.
@@ -82,6 +89,8 @@ class GpaMapPane(MomentPane):
             lines = self._map(ranges, layout, marks)
             lines += self._words(ranges, layout, marks)
             lines += listed if layout.list_rows else []
+        if not layout.lines:
+            return lines, list_foot(), None
         return lines, scale_foot(window, space, self.view.moved, self.columns - 6), None
 
     @property
