@@ -8,9 +8,10 @@ from tdxdbg.ui.core import Core
 from tdxdbg.ui.gpa_map.place import judge_gpa, parse_gpa, registers_of
 from tdxdbg.ui.gpa_map.words import describe
 from tdxdbg.ui.layout import GPA_MAP
-from tdxdbg.ui.lines import own
+from tdxdbg.ui.lines import own, word
+from tdxdbg.ui.live.targets import TargetError
 from tdxdbg.ui.panes.gpa_map import GpaMapPane
-from tdxdbg.ui.prompt import Prompt
+from tdxdbg.ui.prompt import Prompt, Verdict
 from tdxdbg.ui.status import Message
 
 _ABOUT = (
@@ -54,10 +55,10 @@ class MapKeys(Core, inherit_bindings=False):
             super().action_digit(digit)
 
     def action_stop(self) -> None:
-        searching = self._search is not None or self._count
-        super().action_stop()
-        if self._on_map and not searching:
-            self.gpa_map.follow()
+        """Back to the exit; where the map follows it, what Esc does elsewhere."""
+        away = self.gpa_map.view.moved or self.gpa_map.view.listing
+        if self._count or not (self._on_map and away and self.gpa_map.follow()):
+            super().action_stop()
 
     def action_enter(self) -> None:
         """From the map to the list of ranges, and from a range to where it lies."""
@@ -84,27 +85,41 @@ class MapKeys(Core, inherit_bindings=False):
         return seen
 
     def action_map_address(self) -> None:
+        """Ask for an address."""
         self._quiet()
-        moment, ranges = self.moment(), self.gpa_map.known()
-        if moment is None or ranges is None:
+        if self.gpa_map.known() is None:
             self.hints.say(Message(own("no map here: it is not known yet what is shared"), "dim"))
             return
-        registers, shared_mask = registers_of(moment), moment.td.shared_mask
-        judge = partial(
-            judge_gpa,
-            registers=registers,
-            shared_mask=shared_mask,
-            describe=partial(describe, ranges),
-        )
 
         def go(text: str | None) -> None:
             if text is not None:
-                self.show_gpa(parse_gpa(text, registers, shared_mask))
+                self.command_gpa(text)
 
-        dialog = Prompt(own("GPA map at"), _ABOUT, judge, self.palette, self.ascii_only)
+        title = own("GPA map at")
+        dialog = Prompt(title, _ABOUT, self.judge_gpa, self.palette, self.ascii_only)
         _ = self.push_screen(dialog, go)
 
+    def judge_gpa(self, text: str, cursor: int) -> Verdict:
+        """What an address that is being typed means."""
+        moment, ranges = self.moment(), self.gpa_map.known()
+        if moment is None or ranges is None:
+            return Verdict(False, "it is not known yet what is shared")
+        registers, shared_mask = registers_of(moment), moment.td.shared_mask
+        return judge_gpa(text, cursor, registers, shared_mask, partial(describe, ranges))
+
+    def command_gpa(self, text: str) -> None:
+        """The map, with its cursor at the address that a text names."""
+        moment = self.moment()
+        if moment is None:
+            return
+        try:
+            gpa = parse_gpa(text, registers_of(moment), moment.td.shared_mask)
+        except TargetError as error:
+            self.hints.say(Message(word(str(error))[0], "error"))
+            return
+        self.show_gpa(gpa)
+
     def show_gpa(self, gpa: int) -> None:
-        """The map, with its cursor at this address (without the shared bit)."""
+        """The map, with its cursor at this address (bytes, without the shared bit)."""
         self.focus_pane(GPA_MAP)
         self.gpa_map.go_to(gpa)

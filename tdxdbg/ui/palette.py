@@ -56,10 +56,13 @@ _CELLS: Final[dict[str, str]] = {
 #: exit has the full colour, among fainter ones.
 _MARKS: Final[dict[str, tuple[str, float]]] = {
     "": ("background", 0.35),
-    "lit": ("background", 0.0),
+    "lit": ("changed", 0.1),
     "now": ("changed", 0.55),
     "here": ("changed", 1.0),
 }
+#: Cells of the map: a state, and a mark where there is one. Two of them with a slash
+#: between are a role too, where a palette mixes.
+CELLS: Final = tuple(f"{state}_{mark}" if mark else state for mark in _MARKS for state in _CELLS)
 #: How dark the texture of a cell is.
 _TEXTURE: Final = 0.3
 
@@ -84,7 +87,8 @@ class Palette:
     @property
     def mixes(self) -> bool:
         """Whether colours can be mixed, as cells of the map are that stand two in a character."""
-        return all(colour.startswith("#") for colour in self.colours.values())
+        used = {*_CELLS.values(), *(towards for towards, _ in _MARKS.values())}
+        return all(self.colours[name].startswith("#") for name in used)
 
     def _make(self, role: str, current: bool) -> Style:
         upper, two, lower = role.partition("/")
@@ -130,12 +134,8 @@ def mixed(one: str, other: str, share: float) -> str:
     return "#" + "".join(f"{part:02x}" for part in parts)
 
 
-#: Cells of the map: a state, and a mark where there is one.
-CELLS: Final = tuple(f"{state}_{mark}" if mark else state for mark in _MARKS for state in _CELLS)
-
 ROLES: Final = (
     frozenset(COLOURS)
     | frozenset(_EXTRA)
     | {f"{name}_{how}" for name in _STATES for how in ("lit", "now")}
-    | {f"{upper}/{lower}" for upper in CELLS for lower in CELLS}
 )

@@ -57,7 +57,16 @@ def test_ascii_without_colour_has_a_glyph_for_each_state() -> None:
         terminal.wait_for(
             "# shared . private % mixed - not mapped",
             "[exit]",
-            "74000000[####",
+            "74000000[*###",
             "74800000[################.....",
         )
         assert terminal.text.isascii()
+
+
+def test_without_colour_a_cell_is_a_glyph_too() -> None:
+    arguments = ("replay", RETRY, "--at", "9")
+    with Terminal(*arguments, columns=120, rows=40, env={"NO_COLOR": "1"}) as terminal:
+        terminal.wait_for("exit 9/21")
+        terminal.send("s" * 5)
+        terminal.wait_for("74000000[▓▓▓▓▓▓▓▓▓▓░░░░░░]")
+        assert "▀" not in terminal.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +26,7 @@ from tdxdbg.ui.gpa_map.window import (
 )
 from tdxdbg.ui.gpa_map.words import size_about
 from tdxdbg.ui.palette import CELLS
+from tdxdbg.ui.themes import choose, load_themes
 
 PAGES = 512
 SPACES = [1 << 47, 1 << 51, 1 << 52]
@@ -483,6 +486,28 @@ def test_all_parts_of_a_pane_have_room_in_it(width: int, height: int, digits: in
     assert layout.lines >= 1
     alone = list_alone(width, height, digits)
     assert alone.list_rows >= layout.list_rows
+
+
+@pytest.mark.parametrize("theme", ["tdx-dark", "tdx-light", "tdx-colorblind"])
+def test_two_cells_in_a_character_have_two_colours_where_they_differ(theme: str) -> None:
+    palette = choose(load_themes(), theme)
+    assert palette.mixes
+    for upper in CELLS:
+        for lower in CELLS:
+            style = palette.style(f"{upper}/{lower}")
+            assert style.color is not None
+            assert style.bgcolor is not None
+            # The cursor hides what is under it.
+            if not (upper == lower or (upper.endswith("_here") and lower.endswith("_here"))):
+                assert style.color != style.bgcolor
+            assert palette.style(f"{upper}/{lower}") is style
+
+
+def test_a_palette_of_the_terminal_does_not_mix() -> None:
+    palette = choose(load_themes(), None)
+    named = {**palette.colours, "shared": "bright_yellow"}
+    assert not replace(palette, colours=named).mixes
+    assert replace(palette, colours={**palette.colours, "cursor": "reverse"}).mixes
 
 
 def test_the_codes_of_cells_are_the_roles_of_the_palette() -> None:

@@ -241,7 +241,7 @@ async def test_without_colours_to_mix_a_glyph_says_what_a_cell_is() -> None:
         assert not pane.halves
         assert pane.view.window.pitch == 1
         rows = [item.text for item in pane.lines if "]" in item.text]
-        assert "74000000[▓▓" in rows[0]
+        assert "74000000[◆▓▓" in rows[0]
         assert "▓░░" in rows[0]
         assert "▀" not in text_of(pane)
 

@@ -18,12 +18,16 @@ from tdxdbg.ui.palette import CELLS
 #: GPA, size in bytes, private.
 Asked = tuple[int, int, bool]
 
+#: Marks of a cell, in the order of `palette.CELLS`: a code is a state and 5 times a mark.
+_LIT, _NOW, _HERE = 1, 2, 3
+
 GLYPHS: Final = {
     SHARED: own("▓"), PRIVATE: own("░"), MIXED: own("▒"), UNMAPPED: own("·"), BEYOND: own(" "),
 }  # fmt: skip
 _HALF: Final = own("▀")
-#: Marks of a cell, in the order of `palette.CELLS`: a code is a state and 5 times a mark.
-_LIT, _NOW, _HERE = 1, 2, 3
+#: The cursor among glyphs; a reversed one would look like another state.
+_POINT: Final = own("◆")
+_CURSOR: Final = len(STATES) * _HERE
 _MARKED: Final = {
     mark: bytes(code % 5 + 5 * mark if code < len(CELLS) else code for code in range(256))
     for mark in (_LIT, _NOW, _HERE)
@@ -35,7 +39,7 @@ def _single(code: int) -> str:
     """The role of a cell that is a glyph."""
     mark, state = divmod(code, len(STATES))
     name = {UNMAPPED: "dim", BEYOND: "dim"}.get(state, STATES[state])
-    return ("{}", "{}_lit", "{}_now", "badge")[mark].format(name)
+    return ("{}", "{}_lit", "{}_now", "focus")[mark].format(name)
 
 
 _SINGLES: Final = [_single(code) for code in range(len(CELLS))]
@@ -134,7 +138,7 @@ def _row(upper: bytes, lower: bytes | None, edge: str, gpa: int, digits: int) ->
     spans.append((before, "focus"))
     if lower is None:
         for code, same in groupby(upper):
-            glyph = GLYPHS[code % len(STATES)]
+            glyph = GLYPHS[code % len(STATES)] if code < _CURSOR else _POINT
             spans.append((repeat(glyph, sum(1 for _ in same)), _SINGLES[code]))
     else:
         for (one, other), pairs in groupby(zip(upper, lower, strict=True)):
