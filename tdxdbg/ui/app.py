@@ -17,6 +17,7 @@ from tdxdbg.ui.choosing import Choosing
 from tdxdbg.ui.exporting import Exporting
 from tdxdbg.ui.growing import Growing
 from tdxdbg.ui.keys import KEYS
+from tdxdbg.ui.map_keys import MapKeys
 from tdxdbg.ui.remembers import Remembers
 from tdxdbg.ui.screen import bindings
 from tdxdbg.ui.theming import Theming
@@ -24,6 +25,7 @@ from tdxdbg.ui.visiting import Visiting
 
 
 class ReplayApp(
+    MapKeys,
     Answering,
     Exporting,
     Arranging,

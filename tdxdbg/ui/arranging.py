@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 
-from tdxdbg.ui.core import Core
+from tdxdbg.ui.commands.feature import Commands
 from tdxdbg.ui.layout import View
 from tdxdbg.ui.layouts import (
     DEFAULT,
@@ -32,13 +32,15 @@ _SAVE = "save as"
 _VERBS = ("save", "delete")
 
 
-class Arranging(Core, inherit_bindings=False):
+class Arranging(Commands, inherit_bindings=False):
     """Keys that move borders; layouts that are saved and used."""
 
     def compose(self) -> ComposeResult:
         for pane in self.panes.values():
             pane.drag = self._drag
         yield from super().compose()
+        if self.settings.layout and self.desk.view == View():
+            self.action_layout_use(self.settings.layout)
 
     # --- sizes --------------------------------------------------------------------------
 

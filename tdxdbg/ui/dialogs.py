@@ -30,7 +30,7 @@ GLYPHS: Final = (
     (own("≡"), "focus", "selected by the filter"),
     (own("◆ · ?"), "name", "register: selected by RCX, hidden, not recorded"),
     (own("≠ ~"), "error", "recorded and computed differ; computed only"),
-    (own("▓ ░ ▒"), "shared", "shared, private, mixed pages; [ ] around this exit's range"),
+    (own("▓ ░ ▒ ·"), "shared", "shared, private, mixed, no memory; [ ] beside this exit's range"),
 )
 
 

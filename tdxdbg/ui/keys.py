@@ -43,7 +43,7 @@ KEYS: Final[tuple[Key, ...]] = (
         MOVE,
     ),
     Key("step_back", "S,backspace", "step(-1)", "S", "", MOVE),
-    Key("first", "g,home", "end(-1)", "g", "first, last exit; 415G: to exit 415", MOVE),
+    Key("first", "g", "end(-1)", "g", "first, last exit; 415G: to exit 415", MOVE),
     Key("last", "G,end", "end(1)", "G", "", MOVE),
     Key("down", "down", "arrow(0,1)", "Down", "next, previous exit, or line of a pane", MOVE),
     Key("up", "up", "arrow(0,-1)", "Up", "", MOVE),
@@ -95,6 +95,7 @@ KEYS: Final[tuple[Key, ...]] = (
         MOVE,
     ),
     Key("previous_of_vcpu", "left_curly_bracket", "same_vcpu(-1)", "{", "", MOVE),
+    Key("home", "home", "home", "Home", "first exit; the whole map, when it is focused", MOVE),
     Key(
         "continue",
         "c",
@@ -113,7 +114,14 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("previous_pane", "shift+tab", "pane(-1)", "S-Tab", "", PANES),
     Key("zoom", "z", "zoom", "z", "the focused pane alone, and back", PANES),
     Key("columns", "vertical_line", "columns", "|", "choose the columns of the exits", PANES),
-    Key("act", "enter", "act", "Enter", "decode this line's value, filter on it", PANES),
+    Key(
+        "act",
+        "enter",
+        "act",
+        "Enter",
+        "decode this line's value, filter on it; in the map: its list of ranges, and back",
+        PANES,
+    ),
     Key("copy", "y", "copy", "y", "copy this line's value; the whole exit as text", PANES),
     Key("copy_exit", "Y", "copy_exit", "Y", "", PANES),
     Key("wider", "greater_than_sign", "wider(4)", ">", "the focused pane wider, narrower", PANES),
@@ -136,6 +144,10 @@ KEYS: Final[tuple[Key, ...]] = (
         "save this layout by name, use another",
         PANES,
     ),
+    Key("map_in", "plus", "map_zoom(1)", "+", "GPA map: closer, further away; 0 all", PANES),
+    Key("map_out", "minus", "map_zoom(-1)", "-", "", PANES),
+    Key("map_follow", "full_stop", "map_follow", ". Esc", "GPA map: follow the exit again", PANES),
+    Key("map_address", "at", "map_address", "@", "GPA map: go to an address", PANES),
     Key(
         "next_kernel",
         "v",
@@ -208,7 +220,12 @@ def _live_keys() -> tuple[Key, ...]:
     """The table of a live run: running comes first."""
     instead = {key.id: key for key in _LIVE_INSTEAD}
     own = {key.id for key in _LIVE_RUN}
-    keys = [instead.get(key.id, key) for key in KEYS if key.id not in own]
+    taken = {name for key in _LIVE_RUN for name in key.keys.split(",")}
+    keys = [
+        instead.get(key.id, key)
+        for key in KEYS
+        if key.id not in own and taken.isdisjoint(key.keys.split(","))
+    ]
     keys += _LIVE_RUN
     groups = (RUN, MOVE, STOPS, PANES, KERNEL, OTHER)
     return tuple(key for group in groups for key in keys if key.group == group)

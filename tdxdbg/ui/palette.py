@@ -54,7 +54,28 @@ _EXTRA: Final[dict[str, tuple[str, str]]] = {
     "warning": ("error", "reverse bold"),
     "italic": ("why", "italic"),
 }
-_STATES: Final = ("shared", "private", "mixed")
+_STATES: Final = ("shared", "private", "mixed", "dim")
+#: Solid cells of the GPA map by state.
+_CELLS: Final[dict[str, str]] = {
+    "private": "private",
+    "shared": "shared",
+    "mixed": "mixed",
+    "unmapped": "frame",
+    "beyond": "background",
+}
+#: What a mark mixes into the colour of a cell, and how much of it: the range of the
+#: exit has the full colour, among fainter ones.
+_MARKS: Final[dict[str, tuple[str, float]]] = {
+    "": ("background", 0.35),
+    "lit": ("changed", 0.1),
+    "now": ("changed", 0.55),
+    "here": ("changed", 1.0),
+}
+#: Cells of the map: a state, and a mark where there is one. Two of them with a slash
+#: between are a role too, where a palette mixes.
+CELLS: Final = tuple(f"{state}_{mark}" if mark else state for mark in _MARKS for state in _CELLS)
+#: How dark the texture of a cell is.
+_TEXTURE: Final = 0.3
 
 
 @dataclass(frozen=True)
@@ -90,7 +111,16 @@ class Palette:
             found = self._styles[key] = self._make(role, current)
         return found
 
+    @property
+    def mixes(self) -> bool:
+        """Whether colours can be mixed, as cells of the map are that stand two in a character."""
+        used = {*_CELLS.values(), *(towards for towards, _ in _MARKS.values())}
+        return all(self.colours[name].startswith("#") for name in used)
+
     def _make(self, role: str, current: bool) -> Style:
+        upper, two, lower = role.partition("/")
+        if two:
+            return self._two(upper, lower)
         colour, attributes = _EXTRA.get(role, (role, "bold" if role in _BOLD else ""))
         behind = "cursor" if current else "background"
         turned = False
@@ -117,6 +147,29 @@ class Palette:
             reverse=reverse or None,
             underline="underline" in words or None,
         )
+
+    def _two(self, upper: str, lower: str) -> Style:
+        """Two cells in one character, or the texture of two that are alike."""
+        one, other = self._cell(upper), self._cell(lower)
+        if upper == lower:
+            other = mixed(one, self.colours["background"], _TEXTURE)
+            if not upper.startswith("shared"):
+                one, other = other, one
+        return Style(color=one, bgcolor=other)
+
+    def _cell(self, name: str) -> str:
+        state, _, mark = name.partition("_")
+        towards, share = _MARKS[mark]
+        return mixed(self.colours[_CELLS[state]], self.colours[towards], share)
+
+
+def mixed(one: str, other: str, share: float) -> str:
+    """A colour #rrggbb between two, `share` of the way to the other."""
+    parts = (
+        round(int(one[at : at + 2], 16) * (1 - share) + int(other[at : at + 2], 16) * share)
+        for at in (1, 3, 5)
+    )
+    return "#" + "".join(f"{part:02x}" for part in parts)
 
 
 ROLES: Final = (

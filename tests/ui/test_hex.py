@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import ClassVar
 
 import pytest
@@ -12,36 +12,23 @@ from tdxdbg.resources import samples_dir
 from tdxdbg.timeline import Timeline
 from tdxdbg.traces import Trace, open_trace
 from tdxdbg.ui.app import ReplayApp
-from tdxdbg.ui.layout import QUEUE, UAPI, Plan, Rect, View
-from tdxdbg.ui.panes import PANES
-from tdxdbg.ui.panes.base import MomentPane
+from tdxdbg.ui.layout import HEX, QUEUE, REPLAY, UAPI, Band, Place, Plan
 from tdxdbg.ui.panes.hex import HexPane
 from tdxdbg.ui.themes import choose, load_themes
 from tests.ui import demo
 from tests.ui.demo import Recorder, tdvmcall
 
-HEX = "hex"
-Placed = tuple[dict[str, Rect], dict[str, tuple[str, ...]]]
-
-
-def _beside(area: Rect, view: View) -> Placed:
-    """The queue over uAPI and hex."""
-    x, y, width, height = area
-    half, low = width // 2, height - 4
-    return {
-        QUEUE: Rect(x, y, width, 4),
-        UAPI: Rect(x, y + 4, half, low),
-        HEX: Rect(x + half, y + 4, width - half, low),
-    }, {}
-
 
 class HexApp(ReplayApp, inherit_bindings=False):
-    """A screen with the hex pane in it."""
+    """The queue over uAPI and hex at every size, so that both are seen."""
 
     BINDINGS = ReplayApp.BINDINGS
-    PANES: ClassVar[Mapping[str, type[MomentPane]]] = {**PANES, HEX: HexPane}
     PLAN: ClassVar[Plan] = Plan(
-        (*PANES, HEX), dict.fromkeys(("tabs", "tall", "full", "wide"), _beside)
+        REPLAY.panes,
+        dict.fromkeys(
+            REPLAY.shapes,
+            (Band((Place((QUEUE,)),), 4), Band((Place((UAPI,)), Place((HEX,))), 36)),
+        ),
     )
 
 

@@ -81,6 +81,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
             "write svg, text, exit, json or queue to a new file; alone: choose"),
     Command("layout", "layouts", "[NAME | save NAME | delete NAME]", "judge_layout",
             "command_layout", "use, save or delete a layout"),
+    Command("gpa", "map_address", "[ADDRESS]", "judge_gpa", "command_gpa",
+            "the GPA map, at an address"),
     # Other names, those of other debuggers among them.
     Command("quit", "quit", aliases=("q", "exit")),
     Command("step", "step", aliases=("s",)),

@@ -1,74 +1,52 @@
-"""Pane 5: which pages are shared, around the range of the current exit."""
+"""Pane 5: which pages are shared: a map around the range of the exit, and every range in words.
+
+The pane keeps only where the user looks. Drawing costs what changed: cells are
+looked up again where the map differs from the last one, rows are made again
+where their cells do, and of the list only what is seen is computed.
+"""
 
 from __future__ import annotations
 
-from itertools import groupby, islice
-from typing import ClassVar, Final, NamedTuple
+from collections.abc import Callable
+from typing import ClassVar, Final
+
+from textual import events
 
 from tdxdbg.decode.summary import RowSummary
 from tdxdbg.decode.text import Safe
 from tdxdbg.decode.values import size_text
-from tdxdbg.engine import GpaMap
+from tdxdbg.engine import GpaMap, Td
 from tdxdbg.timeline import Moment
-from tdxdbg.ui.lines import Line, Span, concat, line, own, repeat, right, word
+from tdxdbg.ui.gpa_map.cells import Cells, Ground
+from tdxdbg.ui.gpa_map.draw import Asked, Marks, Painter, legend
+from tdxdbg.ui.gpa_map.layout import GAP, Layout, arranged, list_alone
+from tdxdbg.ui.gpa_map.listing import RangeList
+from tdxdbg.ui.gpa_map.ranges import Item, Ranges
+from tdxdbg.ui.gpa_map.view import MapView
+from tdxdbg.ui.gpa_map.window import PAGE, TOP, Window, whole
+from tdxdbg.ui.gpa_map.words import (
+    changed_line,
+    exit_line,
+    here_line,
+    keys_line,
+    list_foot,
+    scale_foot,
+)
+from tdxdbg.ui.lines import Line, blanks, crop, line, own, width_of, word
 from tdxdbg.ui.panes.base import Drawn, MomentPane
 
-_PAGE: Final = 4096
-_SPACE_END: Final = 1 << 52
-_GLYPHS: Final = {"shared": own("▓"), "private": own("░"), "mixed": own("▒")}
-_LEGEND: Final = (
-    (own("▓ "), "shared"), (own("shared  "), "dim"),
-    (own("░ "), "private"), (own("private  "), "dim"),
-    (own("▒ "), "mixed"), (own("mixed"), "dim"),
-)  # fmt: skip
-#: Cells that the address of a row takes: 52 bits.
-_LABEL: Final = 13
-_NONE: Final = own("")
-_EXIT: Final = (own("[exit]  "), "focus")
-_CHANGED: Final = (own("changed "), "changed")
-_OPEN: Final = own("[")
-_CLOSE: Final = own("]")
-_SPACE: Final = own(" ")
-#: How many ranges are listed around the interesting one.
-_LISTED: Final = 64
-
-
-#: GPA, size in bytes, private.
-Asked = tuple[int, int, bool]
-
-
-class Window(NamedTuple):
-    """What the map shows: from `start`, `rows` rows of `columns` cells of `cell` bytes."""
-
-    start: int
-    cell: int
-    columns: int
-    rows: int
-
-    @property
-    def end(self) -> int:
-        return self.start + self.cell * self.columns * self.rows
-
-    def holds(self, gpa: int, size: int) -> bool:
-        """Whether all of the range is seen, and large enough to be seen well."""
-        return self.start <= gpa and gpa + size <= self.end and size >= self.cell
-
-
-def window_around(gpa: int, size: int, columns: int, rows: int) -> Window:
-    """A window in which the range takes up to half, its rows at round addresses."""
-    cells = max(columns * rows // 2, 1)
-    cell = _PAGE
-    while size > cell * cells and cell < 1 << 48:
-        cell <<= 1
-    row = cell * columns
-    above = max(rows // 4, 0)
-    start = max(gpa // row - above, 0) * row
-    last = max(_SPACE_END // row - rows, 0) * row
-    return Window(min(start, last), cell, columns, rows)
+_WHEEL: Final = 3
+#: The least that the overview shows: 1 MiB.
+_LEAST_IN_USE: Final = 1 << 20
+#: What is shown first where nothing says what to look at.
+_FIRST: Final = 1 << 30
+#: Colours that a terminal needs for cells of mixed colours.
+_MANY_COLOURS: Final = ("256", "truecolor")
+_UNKNOWN: Final = "What is shared here follows from everything before it, which is still being read"
 
 
 class GpaMapPane(MomentPane):
-    """A map with the range of the exit between brackets, and the same in words."""
+    """A map, its legend, the exit, the last change and the cursor in words, and the list."""
 
     TITLE: ClassVar[Safe] = own("5 GPA map")
     SHORT: ClassVar[Safe] = own("5 GPA")
@@ -76,155 +54,296 @@ class GpaMapPane(MomentPane):
 
     def __init__(self, id: str) -> None:
         super().__init__(id)
-        self._window: Window | None = None
-        self._summed: GpaMap | None = None
-        self._sum = 0
+        self.view = MapView()
+        self._td: Td | None = None
+        self._ground: Ground | None = None
+        self._ranges: Ranges | None = None
+        self._cells, self._strip = Cells(), Cells()
+        self._painter = Painter()
+        self._list = RangeList()
+        self._layout: Layout | None = None
+        #: Where the mouse is, while it says what is pointed at.
+        self._mouse: tuple[int, int] | None = None
+
+    # --- what is drawn --------------------------------------------------------------------
 
     def draw_moment(self, moment: Moment) -> Drawn:
         gpa_map = moment.gpa_map
         if gpa_map is None:
-            return self._unknown(moment), (), None
+            self._ranges = None
+            return self.explain(word(f"{_UNKNOWN}: this is row {moment.row}.")[0]), (), None
+        ranges = self._know(gpa_map, moment.td)
         asked, changed = self._asked(moment), moment.changed
-        marks = Marks(asked, changed)
-        words = _words(marks)
-        listed = min(len(gpa_map.edges) // 2 + 1, 4)
-        rows = max(min(self.rows - len(words) - listed - 1, 16), 3)
-        window = self._choose(asked or changed, gpa_map, rows)
-        lines = [map_row(gpa_map, window, number, marks) for number in range(rows)]
-        lines += [line(*_LEGEND), *words, *self._ranges(gpa_map)]
-        return lines, (word(f"{size_text(window.cell)} a cell", "dim"),), None
+        looked = self.view.at if self.view.moved else 0
+        space = ranges.space(max(looked, asked[0] + asked[1] - 1 if asked is not None else 0))
+        layout = self._arrange(space)
+        window = self.view.fit(self._shape(layout), space, self._wanted(asked or changed, ranges))
+        marks = Marks(asked, changed, self._cursor())
+        listed = self._listed(ranges, layout, marks)
+        if not layout.lines:
+            lines = listed
+        elif layout.beside:
+            lines = _side_by_side(self._map(ranges, layout, marks), listed, layout)
+            lines += self._words(ranges, layout, marks)
+        else:
+            lines = self._map(ranges, layout, marks)
+            lines += self._words(ranges, layout, marks)
+            lines += listed if layout.list_rows else []
+        if not layout.lines:
+            return lines, list_foot(), None
+        return lines, scale_foot(window, space, self.view.moved, self.columns - 6), None
 
-    def _unknown(self, moment: Moment) -> list[Line]:
-        text = "What is shared here follows from everything before it, which is still being read"
-        return [
-            *self.explain(word(f"{text}: this is row {moment.row}.")[0]),
-        ]
+    @property
+    def halves(self) -> bool:
+        """Whether a character can be two cells: colours have to say what they are."""
+        app = self.app
+        many = app.is_headless or app.console.color_system in _MANY_COLOURS
+        return self.palette.mixes and not self.ascii_only and not app.no_color and many
 
-    # --- which part ---------------------------------------------------------------------
+    def _know(self, gpa_map: GpaMap, td: Td) -> Ranges:
+        """What there is to know of this map; a sum over all ranges, so only once for each."""
+        if self._ground is None or self._td is not td:
+            self._td, self._ground, self._ranges = td, Ground.of(td), None
+        if self._ranges is None or self._ranges.gpa_map is not gpa_map:
+            self._ranges = Ranges(gpa_map, self._ground)
+        return self._ranges
+
+    def known(self) -> Ranges | None:
+        """The ranges of the moment that is shown; None while they are being read."""
+        moment = self.moment
+        if moment is None or moment.gpa_map is None:
+            return None
+        return self._know(moment.gpa_map, moment.td)
 
     def _asked(self, moment: Moment) -> Asked | None:
         """The range of the row: GPA, size, whether private is wanted (or accessed)."""
         if self.timeline is None:
             return None
         summary: RowSummary = self.timeline.summary(moment.row)
-        if summary.gpa is None or summary.gpa >= _SPACE_END:
+        if summary.gpa is None or summary.gpa >= TOP:
             return None
-        size = min(max(summary.size or 1, 1), _SPACE_END - summary.gpa)
+        size = min(max(summary.size or 1, 1), TOP - summary.gpa)
         return summary.gpa, size, bool(summary.private)
 
-    def _choose(self, asked: Asked | None, gpa_map: GpaMap, rows: int) -> Window:
-        """The window shown before as long as the range is well inside it."""
-        columns = 8
-        while columns * 2 <= self.columns - _LABEL - 2:
-            columns *= 2
-        old = self._window
-        fits = old is not None and (old.columns, old.rows) == (columns, rows)
-        if asked is None:
-            if old is not None and fits:
-                return old
-            first = next(gpa_map.shared_ranges(), None)
-            if first is None:
-                return window_around(0, 1 << 30, columns, rows)
-            asked = first.start, first.end - first.start, False
-        if old is None or not fits or not old.holds(asked[0], asked[1]):
-            old = window_around(asked[0], asked[1], columns, rows)
-        self._window = old
-        return old
+    def _arrange(self, space: int) -> Layout:
+        how = list_alone if self.view.listing else arranged
+        self._layout = how(self.columns, self.rows, len(f"{space - 1:x}"))
+        return self._layout
 
-    def _ranges(self, gpa_map: GpaMap) -> list[Line]:
-        total = (len(gpa_map.edges) + 1) // 2
-        if not total:
-            return [line((own("all private"), "dim"))]
-        # A sum over every range: once for each map, not for each step.
-        if self._summed is not gpa_map:
-            self._summed, self._sum = gpa_map, gpa_map.shared_bytes
-        text = f"{total} shared range{'s' * (total > 1)}, {size_text(self._sum)}"
-        lines = [line(word(text, "title"))]
-        for item in islice(gpa_map.shared_ranges(), _LISTED):
-            lines.append(
-                _range_line((own("  "), "dim"), (item.start, item.end - item.start, False))
-            )
-        if total > _LISTED:
-            lines.append(line(word(f"  and {total - _LISTED} more", "dim")))
-        return lines
+    def _shape(self, layout: Layout) -> Window:
+        """The map as large as there is room; behind a list it keeps its shape."""
+        if not layout.lines:
+            return self.view.window
+        pitch = 2 if self.halves else 1
+        return Window(0, PAGE, layout.columns, layout.lines * pitch, pitch)
+
+    def _wanted(self, asked: Asked | None, ranges: Ranges) -> tuple[int, int]:
+        """What to look at: the range of the exit; without one what was seen, or is shared."""
+        if asked is not None:
+            return asked[:2]
+        if self.view.seen is not None:
+            return self.view.seen
+        item = next(ranges.gpa_map.shared_ranges(), None)
+        return (0, _FIRST) if item is None else (item.start, item.end - item.start)
+
+    def _cursor(self) -> int | None:
+        """The address that is pointed at, by the mouse or by the keys."""
+        pointed = self._cell_at(*self._mouse) if self._mouse is not None else None
+        if pointed is None and self.has_focus:
+            return self.view.at
+        return pointed
+
+    def _map(self, ranges: Ranges, layout: Layout, marks: Marks) -> list[Line]:
+        """The overview and the map."""
+        window, halves = self.view.window, self.halves
+        self._cells.update(ranges.gpa_map, ranges.ground, window)
+        lines = [self._overview(ranges, layout, halves)] if layout.overview else []
+        drawn = self._painter.lines(self._cells.states, window, marks, layout.digits, halves)
+        return lines + [Line(spans) for spans in drawn]
+
+    def _words(self, ranges: Ranges, layout: Layout, marks: Marks) -> list[Line]:
+        """The legend, and what there is to say; the most needed first."""
+        window = self.view.window
+        here = keys_line(self.columns) if marks.here is None else self._here(ranges, marks)
+        words = [
+            legend(self.columns, self.halves), exit_line(marks.asked, window),
+            changed_line(marks.changed), here,
+        ]  # fmt: skip
+        return words[: layout.words]
+
+    def _here(self, ranges: Ranges, marks: Marks) -> Line:
+        window, at = self.view.window, marks.here or 0
+        cell = (at - window.start) // window.cell
+        start = window.start + cell * window.cell
+        item = Item(start, start + window.cell, self._cells.states[cell])
+        return here_line(ranges, item, marks.changed, self.columns)
+
+    def _overview(self, ranges: Ranges, layout: Layout, halves: bool) -> Line:
+        """All that is in use in one row, the window lit in it."""
+        window = self.view.window
+        size = max(ranges.in_use(self.view.at), _LEAST_IN_USE)
+        strip = whole(Window(0, PAGE, layout.columns, 1), size)
+        self._strip.update(ranges.gpa_map, ranges.ground, strip)
+        shown = Marks((window.start, window.size, False), None)
+        spans = self._painter.strip(self._strip.states, strip, shown, halves)
+        label = word(f"{size_text(size):>{layout.digits}}" if layout.digits else "", "dim")
+        return line(label, *spans)
+
+    def _listed(self, ranges: Ranges, layout: Layout, marks: Marks) -> list[Line]:
+        index = ranges.index(self.view.at)
+        self._list.show(index, layout.list_rows, ranges.count)
+        here = index if self.has_focus and (self.view.listing or self.view.moved) else -1
+        return self._list.lines(ranges, layout.list_rows, marks[:2], here)
+
+    # --- what the keys do: each says whether there is a map to do it on ------------------------
+
+    def _do(self, change: Callable[[Ranges], None]) -> bool:
+        ranges = self.known()
+        if ranges is None:
+            return False
+        self._mouse = None
+        change(ranges)
+        self.show(self.moment)
+        return True
+
+    def pan(self, cells: int, lines: int) -> bool:
+        """Move the cursor over the map, or over the list when that is in front."""
+
+        def move(ranges: Ranges) -> None:
+            if self.view.listing:
+                self._to_range(ranges, lines or cells)
+            else:
+                self.view.pan(cells, lines)
+
+        return self._do(move)
+
+    def page(self, pages: float) -> bool:
+        """By so many heights of what is seen."""
+
+        def move(ranges: Ranges) -> None:
+            if self.view.listing and self._layout is not None:
+                self._to_range(ranges, round(self._layout.list_rows * pages))
+            else:
+                self.view.page(pages)
+
+        return self._do(move)
+
+    def _to_range(self, ranges: Ranges, by: int) -> None:
+        index = min(max(ranges.index(self.view.at) + by, 0), ranges.count - 1)
+        self.view.go(ranges[index].start)
+
+    def zoom(self, steps: int, at: int | None = None) -> bool:
+        """Closer (above 0) or further away."""
+        return self._do(lambda _: self.view.zoom(steps, at))
+
+    def see_all(self) -> bool:
+        """The whole space."""
+        return self._do(lambda _: self.view.see_all())
+
+    def follow(self) -> bool:
+        """Back to the range of the exit."""
+        return self._do(lambda _: self.view.follow())
+
+    def go_to(self, gpa: int) -> bool:
+        """The cursor to this address (bytes, without the shared bit)."""
+        return self._do(lambda ranges: self._go(ranges, gpa))
+
+    def _go(self, ranges: Ranges, gpa: int) -> None:
+        self.view.space = max(self.view.space, ranges.space(gpa))
+        self.view.go(gpa)
+
+    def enter(self) -> bool:
+        """From the map to the list, and from a range of the list to the map."""
+
+        def turn(ranges: Ranges) -> None:
+            if self.view.listing:
+                item = ranges[ranges.index(self.view.at)]
+                self.view.see(item.start, item.size)
+            self.view.listing = not self.view.listing
+
+        return self._do(turn)
+
+    # --- focus and mouse ----------------------------------------------------------------------
+
+    def watch_has_focus(self, _has_focus: bool) -> None:
+        """The cursor comes and goes with the focus."""
+        super().watch_has_focus(_has_focus)
+        self.show(self.moment)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        self._point((event.x, event.y))
+
+    def on_leave(self) -> None:
+        self._point(None)
+
+    def _point(self, mouse: tuple[int, int] | None) -> None:
+        if mouse != self._mouse:
+            self._mouse = mouse
+            self.show(self.moment)
+
+    def on_click(self, event: events.Click) -> None:
+        gpa = self._cell_at(event.x, event.y)
+        if gpa is None:
+            index = self._item_at(event.x, event.y)
+            if index is None:
+                return
+            self._do(lambda ranges: self.view.go(ranges[index].start))
+        else:
+            # A second click is for the lower one of two cells in a character.
+            window = self.view.window
+            again = window.pitch > 1 and gpa <= self.view.at < gpa + window.cell
+            self.go_to(gpa + window.row * again)
+        event.stop()
+        event.prevent_default()
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self._wheel(event, 1)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self._wheel(event, -1)
+
+    def _wheel(self, event: events.MouseEvent, towards: int) -> None:
+        """Over the map, or with Ctrl, it zooms at the mouse; over the list it scrolls that."""
+        event.stop()
+        event.prevent_default()
+        gpa = self._cell_at(event.x, event.y)
+        if gpa is not None or event.ctrl:
+            self.zoom(towards, gpa)
+        elif self._ranges is not None and self._layout is not None:
+            self._list.scroll(-towards * _WHEEL, self._layout.list_rows, self._ranges.count)
+            self.show(self.moment)
+
+    def _cell_at(self, x: int, y: int) -> int | None:
+        """The address of the cell that the mouse is on; the upper one of two."""
+        layout, window = self._layout, self.view.window
+        if layout is None or self._ranges is None:
+            return None
+        column = x - self.inset - layout.digits - 1
+        row = y - self.inset - layout.overview
+        if not (0 <= column < layout.columns and 0 <= row < layout.lines):
+            return None
+        rows = row * (2 if self.halves else 1)
+        gpa = window.start + rows * window.row + column * window.cell
+        return gpa if gpa < self.view.space else None
+
+    def _item_at(self, x: int, y: int) -> int | None:
+        """The range of the list that the mouse is on."""
+        layout, ranges = self._layout, self._ranges
+        if layout is None or ranges is None:
+            return None
+        beside = layout.beside
+        first = 0 if beside else layout.overview + layout.lines + layout.words
+        row = y - self.inset - first - 1
+        index = self._list.top + row
+        if beside and x - self.inset < layout.map_width:
+            return None
+        return index if 0 <= row < layout.list_rows and index < ranges.count else None
 
 
-# --- the map ----------------------------------------------------------------------------
-
-
-class Marks(NamedTuple):
-    """What stands out on the map: the range of the exit, and what was just converted."""
-
-    asked: Asked | None
-    changed: Asked | None
-
-    def role(self, state: str, start: int, cell: int) -> str:
-        """The role of a cell of this state."""
-        if _overlaps(start, cell, self.changed):
-            return f"{state}_now"
-        return f"{state}_lit" if _overlaps(start, cell, self.asked) else state
-
-
-def map_row(gpa_map: GpaMap, window: Window, number: int, marks: Marks) -> Line:
-    """A row of the map; brackets stand beside those that the range of the exit touches."""
-    row = window.columns * window.cell
-    start = window.start + number * row
-    address = word(f"{start:x}")[0]
-    inside = _overlaps(start, row, marks.asked)
-    spans: list[Span] = [(right(address, len(f"{min(window.end, _SPACE_END) - 1:x}")), "dim")]
-    spans.append((_OPEN if inside else _SPACE, "focus"))
-    roles = (
-        marks.role(state, start + index * window.cell, window.cell)
-        for index, state in enumerate(cell_states(gpa_map, start, window))
-    )
-    for role, same in groupby(roles):
-        glyph = _GLYPHS[role.partition("_")[0]]
-        spans.append((repeat(glyph, sum(1 for _ in same)), role))
-    spans.append((_CLOSE if inside else _SPACE, "focus"))
-    return line(*spans)
-
-
-def cell_states(gpa_map: GpaMap, start: int, window: Window) -> list[str]:
-    """The state of each cell of a row, in one pass over the ranges in it."""
-    stop = min(start + window.columns * window.cell, _SPACE_END)
-    states: list[str] = ["private"] * window.columns
-    touched: dict[int, set[bool]] = {}
-    for item in gpa_map.ranges(start, stop):
-        first = (item.start - start) // window.cell
-        last = (item.end - 1 - start) // window.cell
-        if item.shared:
-            states[first : last + 1] = ["shared"] * (last - first + 1)
-        for edge in (first, last):
-            touched.setdefault(edge, set()).add(item.shared)
-    for index, kinds in touched.items():
-        if len(kinds) > 1:
-            states[index] = "mixed"
-    return states
-
-
-def _overlaps(start: int, size: int, item: Asked | None) -> bool:
-    return item is not None and start < item[0] + item[1] and item[0] < start + size
-
-
-# --- the same in words --------------------------------------------------------------------
-
-
-def _words(marks: Marks) -> list[Line]:
-    lines: list[Line] = []
-    if marks.asked is not None:
-        lines.append(_range_line(_EXIT, marks.asked))
-    if marks.changed is not None:
-        lines.append(_range_line(_CHANGED, marks.changed, own("→ ")))
-    else:
-        lines.append(line(_CHANGED, (own("nothing in this step"), "dim")))
+def _side_by_side(drawn: list[Line], listed: list[Line], layout: Layout) -> list[Line]:
+    lines = []
+    for at, left in enumerate(drawn):
+        other = listed[at].spans if at < len(listed) else ()
+        fill = blanks(layout.map_width + GAP - width_of(left.spans))
+        lines.append(line(*left.spans, (fill, "text"), *crop(other, 0, layout.list_width)))
     return lines
-
-
-def _range_line(label: Span, item: Asked, arrow: Safe = _NONE) -> Line:
-    gpa, size, private = item
-    role = "private" if private else "shared"
-    state = concat(arrow, own("private") if private else own("shared"))
-    return line(
-        label, word(f"{gpa:x} ", "value"), word(f"+{size_text(size)} ", "text"),
-        (state, role),
-    )  # fmt: skip
