@@ -22,8 +22,8 @@ class Growing(Core, inherit_bindings=False):
         self.watching = False
         self.at_end = False
 
+    # Textual calls the one of each class.
     def on_mount(self) -> None:
-        super().on_mount()
         self.set_interval(POLL, self._poll)
 
     def follow_from_start(self) -> None:

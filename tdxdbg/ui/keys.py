@@ -119,7 +119,7 @@ KEYS: Final[tuple[Key, ...]] = (
         "enter",
         "act",
         "Enter",
-        "decode this line's value, filter on it; in the map: its list of ranges, and back",
+        "decode this line's value; the map's list of ranges",
         PANES,
     ),
     Key("copy", "y", "copy", "y", "copy this line's value; the whole exit as text", PANES),

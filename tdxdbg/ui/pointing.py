@@ -105,7 +105,7 @@ class Pointing(Filtering, inherit_bindings=False):
             if what == "copy":
                 self.copy_about(about)
             elif what == "filter" and about.filter is not None:
-                self.action_filter_with(about.filter)
+                self.action_filter(about.filter)
 
         _ = self.push_screen(dialog, done)
 

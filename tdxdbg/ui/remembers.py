@@ -50,11 +50,12 @@ class Remembers(Filtering, inherit_bindings=False):
         return {name: value for name, value in state.items() if value is not None}
 
     def _take_up(self, memory: Memory) -> None:
+        before = self.hints.message
         said = [self._load(item, memory.saved[item.name]) for item in self.SAVED
                 if item.name in memory.saved and item.name not in self._given]  # fmt: skip
         self.show()
         said = [item for item in said if item]
-        if said and not self.hints.message:
+        if said and not before:
             line = f"restored: {', '.join(said)}; :forget starts afresh"
             self.hints.say(Message(word(line)[0], "dim"))
 
@@ -134,6 +135,8 @@ class Remembers(Filtering, inherit_bindings=False):
     def load_filter(self, value: object) -> str:
         found = a_text(value, _LONGEST_FILTER)
         self.use_filter(compile_filter(found) if found else None)
+        # What was asked for the last time: its count stands above.
+        self._told = self.matches
         return f"filter {found}" if found else ""
 
     def save_stops(self) -> object:

@@ -100,7 +100,7 @@ async def test_the_list() -> None:
         await pilot.pause()
         lines = [line for line in screen_text(app) if "hit" in line]
         assert [" ".join(line.split("║")[1].split()) for line in lines[:3]] == [
-            "● 1 exit leaf == MapGPA 5 hits",
+            "▶● 1 exit leaf == MapGPA 5 hits",
             "● 2 gpa gpa in 0x40000000..0x40000000 2 hits",
             "● 3 reg r10 == 1 2 hits",
         ]

@@ -108,8 +108,8 @@ def test_reading(line: str, name: str, text: str) -> None:
         ("kernle 7.2", "there is no command kernle; did you mean kernel?"),
         ("@@@@", "there is no command @@@@; Ctrl-p lists them all"),
         ("ke", None),
-        ("next-", "next- could be next-row, next-match, next-pane, next-kernel"),
-        ("continue", "there is no command continue"),
+        ("next-", "next- could be next-row, next-match, next-error, next-retry, ..."),
+        ("instruction", "there is no command instruction"),
         ("415 2", "there is no command 415"),
     ],
 )
@@ -344,10 +344,10 @@ async def test_help_finds_lines_and_shows_keys_as_they_are_now() -> None:
         await pilot.pause()
         text = "\n".join(screen_text(app))
         assert "Ctrl-o        the focused pane alone, and back" in text
-        assert "about this recording" not in text
+        assert "next, previous exit" not in text
         await pilot.press("enter", "j", "escape")
         await pilot.pause()
-        assert "about this recording" in "\n".join(screen_text(app))
+        assert "next, previous exit" in "\n".join(screen_text(app))
         await pilot.press("escape")
         await pilot.pause()
         assert app.focused is app.panes[QUEUE]

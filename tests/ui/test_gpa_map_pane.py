@@ -187,7 +187,7 @@ async def test_a_hidden_map_comes_to_the_front_first() -> None:
 
 def test_a_live_run_has_the_keys_but_for_those_it_uses_itself() -> None:
     ids = {key.id for key in LIVE_KEYS}
-    assert {"map_in", "map_out", "map_follow", "enter", "home"} <= ids
+    assert {"map_in", "map_out", "map_follow", "act", "home"} <= ids
     assert "map_address" not in ids
     for table in (KEYS, LIVE_KEYS):
         names = [name for key in table for name in key.keys.split(",")]

@@ -138,7 +138,10 @@ async def test_instructions_are_steps_too(app: LiveApp) -> None:
 # --- the past -----------------------------------------------------------------------------
 
 
-async def test_going_back_and_forward_again_leaves_the_present_alone(app: LiveApp) -> None:
+async def test_going_back_and_forward_again_leaves_the_present_alone(
+    app: LiveApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tdxdbg.ui.live.screen.SETTLES", 1.0)
     async with app.run_test(size=FULL) as pilot:
         await press(pilot, "c")
         before = app.world.state

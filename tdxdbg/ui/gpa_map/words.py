@@ -43,7 +43,7 @@ _STEP: Final = own(" ▸ ")
 #: Keys by id and what they do, as said while the pane has no cursor.
 _KEYS: Final = (
     (("map_in", "map_out"), own("zoom")),
-    (("enter",), own("list")),
+    (("act",), own("list")),
     (("map_follow",), own("exit")),
 )
 
@@ -134,7 +134,7 @@ def describe(ranges: Ranges, gpa: int) -> str:
 
 def list_foot() -> tuple[Span, ...]:
     """How to get from the list to the map."""
-    enter, stop = word(hint(("enter",)), "focus"), word(hint(("stop",)), "focus")
+    enter, stop = word(hint(("act",)), "focus"), word(hint(("stop",)), "focus")
     return enter, (own(" shows it  "), "dim"), stop, (own(" the exit"), "dim")
 
 

@@ -119,8 +119,8 @@ class LiveScreen(ReplayApp, inherit_bindings=False):
     def make_bars(self) -> tuple[LinesWidget, ...]:
         return self.status, self.news, self.hints
 
+    # Textual calls the one of each class.
     def on_mount(self) -> None:
-        super().on_mount()
         self.listen(self.world.wire)
         self.set_interval(FRAME, self._frame)
         self.pane(CONSOLE, ConsolePane).use(self.world.console)

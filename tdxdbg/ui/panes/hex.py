@@ -39,8 +39,8 @@ _BYTE: Final = 3
 class HexPane(MomentPane):
     """The bytes of struct kvm_run that an exit uses; its cursor is on a byte."""
 
-    TITLE: ClassVar[Safe] = own("hex kvm_run")
-    SHORT: ClassVar[Safe] = own("hex")
+    TITLE: ClassVar[Safe] = own("8 hex kvm_run")
+    SHORT: ClassVar[Safe] = own("8 hex")
     PURPOSE: ClassVar[Safe] = own("Here stands struct kvm_run as bytes.")
     POINTS: ClassVar[bool] = True
 

@@ -10,7 +10,7 @@ from tdxdbg.errors import TdxdbgError
 from tdxdbg.guests import guests
 from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.remembered import recent_traces
-from tdxdbg.ui.run import choose_palette, run_replay
+from tdxdbg.ui.run import choose_palette
 from tdxdbg.ui.settings import load_settings
 from tdxdbg.ui.start.app import StartApp
 from tdxdbg.ui.start.entries import Entry, guest_entries, recent_entries, sample_entries
@@ -71,6 +71,8 @@ def _opened(run: Callable[[Entry], int], chosen: Entry) -> tuple[int, str]:
 
 
 def _replay(chosen: Entry) -> int:
+    from tdxdbg.ui.run import run_replay
+
     return run_replay(chosen.target)
 
 

@@ -164,6 +164,7 @@ class Pane(LinesWidget, can_focus=True):
             return
         self.at = min(max(index, 0), self.count() - 1)
         top = self._clamped(self._showing(self.at))
+        self.scrolled = top
         if top != self.top:
             self.top = top
             self.refresh()
