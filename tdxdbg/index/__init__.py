@@ -1,0 +1,1 @@
+"""Columns of the common fields of every row, made once for a recording."""
