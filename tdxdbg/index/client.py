@@ -125,31 +125,27 @@ class Index:
         except OSError:
             self.close()
 
-    def read(self) -> None:
-        """Take what was answered since."""
+    def read(self) -> bool:
+        """Take what was answered since; False: nothing comes any more, and it is to be closed."""
         while self.alive:
             try:
                 packet, brought, _, _ = socket.recv_fds(self._channel, _LONGEST, 1)
+                if not packet:
+                    return False
+                self._take(packet, brought[0] if brought else -1)
             except BlockingIOError:
-                return
-            except OSError:
-                packet, brought = b"", []
-            if not packet:
-                self.close()
-                return
-            self._take(packet, brought[0] if brought else -1)
+                return True
+            except (OSError, ValueError, KeyError, TypeError):
+                return False
+        return False
 
     def _take(self, packet: bytes, brought: int) -> None:
         message = json.loads(packet)
         answer = self._answers.get(message["query"])
-        if answer is None:
-            if brought >= 0:
-                os.close(brought)
-            return
-        try:
+        if answer is not None:
             answer.take(message, brought)
-        except (ValueError, OSError):
-            self.close()
+        elif brought >= 0:
+            os.close(brought)
 
     def close(self) -> None:
         """End the process."""

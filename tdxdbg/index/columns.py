@@ -17,6 +17,7 @@ This module imports numpy.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from struct import iter_unpack
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -33,7 +34,7 @@ from tdxdbg.decode.values import EXIT_REASON_HALVES
 from tdxdbg.engine.recorded import KNOWN_EFFECTS, KNOWN_REASON, KNOWN_VP_ENTER_RET
 from tdxdbg.engine.state import VM_BUGGED, Completer, Outcome
 from tdxdbg.filters.columns import EXIT_OTHER, KNOWN, Column
-from tdxdbg.filters.fields import OUTCOMES
+from tdxdbg.filters.fields import FIELDS, OUTCOMES
 from tdxdbg.traces import layout
 from tdxdbg.traces.layout import CONTINUATION_SIZE, HEAD_SIZE, RECORD_SIZE
 from tdxdbg.traces.native import Trace
@@ -106,33 +107,53 @@ class Place(NamedTuple):
 
 def ask(rows: Rows) -> _Bools:
     """The rows that the columns do not know."""
-    return (rows["flags"] & ASK) != 0
+    found: _Bools = (rows["flags"] & ASK) != 0
+    return found
 
 
-def columns_of(rows: Rows, first: int) -> dict[str, Column]:
-    """Columns for `Filter.candidates`; `first` is the number of the first row."""
-    flags = rows["flags"]
+def columns_of(rows: Rows, first: int, fields: Iterable[str] = FIELDS) -> dict[str, Column]:
+    """Columns for `Filter.candidates`, of these fields as far as they have one.
 
-    def has(bit: int) -> _Bools:
-        return (flags & bit) != 0
+    `first` is the number of the first row. One column is always there.
+    """
+    found: dict[str, Column] = {"vcpu": rows["vcpu"]}
+    for name in fields:
+        made = _COLUMNS.get(name)
+        if made is not None:
+            found[name] = made(rows)
+        known = _KNOWN_OF.get(name)
+        if known is not None:
+            found[name + KNOWN] = known(rows)
+    if "index" in fields:
+        found["index"] = np.arange(first, first + len(rows), dtype=np.uint64)
+    return found
 
-    return {
-        "index": np.arange(first, first + len(rows), dtype=np.uint64),
-        "vcpu": rows["vcpu"],
-        "reason": rows["reason"],
-        "reason" + KNOWN: has(_REASON),
-        "leaf": rows["leaf"],
-        "leaf" + KNOWN: has(_LEAF),
-        "status": _STATUS_OF[rows["status"]],
-        "status" + KNOWN: rows["status"] != _NO_STATUS,
-        "outcome": rows["outcome"],
-        "exit": rows["exit"],
-        "kernel": (rows["outcome"] == _GUEST) & (rows["exit"] == 0),
-        "retry": has(_RETRY),
-        "retry" + KNOWN: has(_VERDICT),
-        "error": has(_ERROR),
-        "error" + KNOWN: has(_VERDICT),
-    }
+
+def _has(bit: int) -> Callable[[Rows], _Bools]:
+    def test(rows: Rows) -> _Bools:
+        found: _Bools = (rows["flags"] & bit) != 0
+        return found
+
+    return test
+
+
+_COLUMNS: Final[dict[str, Callable[[Rows], Column]]] = {
+    "reason": lambda rows: rows["reason"],
+    "leaf": lambda rows: rows["leaf"],
+    "status": lambda rows: _STATUS_OF[rows["status"]],
+    "outcome": lambda rows: rows["outcome"],
+    "exit": lambda rows: rows["exit"],
+    "kernel": lambda rows: (rows["outcome"] == _GUEST) & (rows["exit"] == 0),
+    "retry": _has(_RETRY),
+    "error": _has(_ERROR),
+}
+_KNOWN_OF: Final[dict[str, Callable[[Rows], _Bools]]] = {
+    "reason": _has(_REASON),
+    "leaf": _has(_LEAF),
+    "status": lambda rows: rows["status"] != _NO_STATUS,
+    "retry": _has(_VERDICT),
+    "error": _has(_VERDICT),
+}
 
 
 def read_rows(trace: Trace, at: Place, window: int = WINDOW) -> tuple[Rows, Place]:
@@ -310,7 +331,8 @@ class _Window:
         regs = words[:, HEAD_SIZE // 8 + 1 : HEAD_SIZE // 8 + 17]
 
         def seen(bit: int) -> _Bools:
-            return (known >> np.uint64(bit) & np.uint64(1)) != 0
+            found: _Bools = (known >> np.uint64(bit) & np.uint64(1)) != 0
+            return found
 
         told = (known & np.uint64(KNOWN_VP_ENTER_RET | KNOWN_REASON)) != 0
         has_reason = told & np.isin(ret & np.uint64(STATUS_MASK), _HALVES)

@@ -16,12 +16,12 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from tdxdbg.errors import TraceError
 from tdxdbg.filters import Filter, compile_filter
@@ -109,14 +109,15 @@ class Query:
         """From row `start`, before which `count` matched, up to row `total`."""
         self.turn, self.seen, self.count, self.total = turn, start, count, total
 
-    def found(self, rows: Sequence[int], seen: int) -> None:
+    def found(self, rows: npt.ArrayLike, seen: int) -> None:
         """The next rows that match."""
-        data = memoryview(np.asarray(rows, "<u8").tobytes())
+        packed = np.asarray(rows, "<u8")
+        data = memoryview(packed.tobytes())
         at = self.count * 8
         while data:
             written = os.pwrite(self.fd, data, at)
             at, data = at + written, data[written:]
-        self.count += len(rows)
+        self.count += len(packed)
         self.seen = seen
 
 
@@ -183,7 +184,7 @@ class Server:
     def _by_columns(self, query: Query) -> None:
         first = query.seen
         rows = self.table.rows(first)[: query.total - first]
-        found, exact = query.wanted.candidates(columns_of(rows, first))
+        found, exact = query.wanted.candidates(columns_of(rows, first, query.wanted.fields))
         asked = ask(rows)
         if not exact:
             asked |= found
@@ -195,7 +196,7 @@ class Server:
         found &= ~asked
         passed = [at for at in to_ask.tolist() if self._matches(query, first + at)]
         found[passed] = True
-        query.found(np.flatnonzero(found[:stop]) + first, first + stop)
+        query.found((np.flatnonzero(found[:stop]) + first).astype("<u8"), first + stop)
 
     def _by_scalar(self, query: Query) -> None:
         stop = min(query.seen + _BY_SCALAR, query.total)

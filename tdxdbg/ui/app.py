@@ -14,10 +14,10 @@ from tdxdbg.ui.choosing import Choosing
 from tdxdbg.ui.growing import Growing
 from tdxdbg.ui.keys import KEYS
 from tdxdbg.ui.screen import bindings
-from tdxdbg.ui.visiting import Visiting
+from tdxdbg.ui.surveying import Surveying
 
 
-class ReplayApp(Visiting, Choosing, Growing, inherit_bindings=False):
+class ReplayApp(Surveying, Choosing, Growing, inherit_bindings=False):
     """The screen of a recording."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)

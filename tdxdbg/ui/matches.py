@@ -24,8 +24,8 @@ class Matches(Tested):
             self._answer = index.ask(wanted.text, len(timeline))
 
     @property
-    def waits(self) -> bool:
-        return self._answer is not None and not self.complete
+    def to_count(self) -> bool:
+        return self._answer is None and not self.complete
 
     def take(self) -> bool:
         """Take what was answered; False where that is nothing new."""
@@ -41,7 +41,7 @@ class Matches(Tested):
         return self.seen != before
 
     def scan(self, rows: int) -> None:
-        if not self.waits:
+        if self._answer is None:
             super().scan(rows)
 
     def grown(self, rows: Iterable[int]) -> None:

@@ -36,9 +36,9 @@ class Tested:
         return self.seen >= self._total()
 
     @property
-    def waits(self) -> bool:
-        """Whether somebody else counts."""
-        return False
+    def to_count(self) -> bool:
+        """Whether `scan` has something to do: some rows were not counted, and nobody else does."""
+        return not self.complete
 
     @property
     def rows(self) -> Sequence[int]:

@@ -59,7 +59,7 @@ def calls(rows: int, vcpus: int, generation: Generation, random: Random | None =
 
 def _row(engine: Engine, number: int, vcpu: int, random: Random) -> Iterator[list[Record]]:
     r10 = random.choice((0,) * 20 + (1, 12))
-    exit_ = TdExit(vcpu, 77, call(*random.choice(_CALLS), r10=r10))
+    exit_ = TdExit(vcpu, 77, call(*random.choice(_CALLS))._replace(r10=r10))
     step = engine.feed(exit_)
     yield [td_exit(number, exit_, 1000 * number), step_record(number, vcpu, step)]
     while step.outcome is Outcome.EXIT_TO_USERSPACE:

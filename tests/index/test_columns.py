@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdxdbg.engine import GENERATIONS, Td
+from tdxdbg.engine import GENERATIONS, Generation, Td
 from tdxdbg.filters import FIELDS, compile_filter
 from tdxdbg.filters.fields import OUTCOMES
 from tdxdbg.index.columns import NoColumnsError, Place, ask, columns_of, read_rows
@@ -51,7 +52,7 @@ def check(trace: Trace, window: int = 1 << 16) -> tuple[int, int]:
         at = after
 
 
-def value(columns: dict[str, np.ndarray], name: str, row: int) -> object:  # type: ignore[type-arg]
+def value(columns: Mapping[str, Any], name: str, row: int) -> object:
     known = columns.get(name + "__known")
     if known is not None and not known[row]:
         return None
@@ -77,8 +78,8 @@ def test_a_sample(path: object) -> None:
 
 
 @pytest.mark.parametrize("generation", GENERATIONS, ids=lambda each: each.name)
-def test_ordinary_rows_of_several_vcpus_are_sure(generation: object) -> None:
-    trace = trace_of(calls(3000, 3, generation))  # type: ignore[arg-type]
+def test_ordinary_rows_of_several_vcpus_are_sure(generation: Generation) -> None:
+    trace = trace_of(calls(3000, 3, generation))
     settled, sure = check(trace)
     assert settled > 2900
     assert sure > 0.9 * settled

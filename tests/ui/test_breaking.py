@@ -171,7 +171,9 @@ async def test_marks_for_an_overview() -> None:
         await pilot.press("4", "G", "m", "x")
         await pilot.pause(0.2)
         marks = {kind: [[*rows] for rows in found] for kind, found in app.marks().items()}
-        assert marks == {"bookmark": [[4]], "breakpoint": [[1, 3]]}
+        assert marks == {
+            "bookmark": [[4]], "breakpoint": [[1, 3]], "error": [[7, 10]], "retry": [[1, 3]],
+        }  # fmt: skip
 
 
 async def test_nothing_to_stop_at_in_an_empty_recording() -> None:

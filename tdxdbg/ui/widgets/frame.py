@@ -64,14 +64,21 @@ class Frame(NamedTuple):
         gap = room - width_of(start) - width_of(end)
         return Line((*start, (repeat(edge, gap), self._role), *end, (corner, self._role)))
 
-    def body(self, spans: tuple[Span, ...], left: int, current: bool, thumb: bool) -> Line:
-        """A line between the edges, seen from `left` cells in."""
+    def body(
+        self,
+        spans: tuple[Span, ...],
+        left: int,
+        current: bool,
+        thumb: bool,
+        mark: Span | None = None,
+    ) -> Line:
+        """A line between the edges, seen from `left` cells in; `mark` stands in the right one."""
         bar = self._glyphs[5]
         room = self.width - 2
         inner = crop(spans, left, room)
         fill = room - width_of(inner)
         role = self._role
-        end = (_THUMB, role) if thumb else (bar, role)
+        end = mark or ((_THUMB, role) if thumb else (bar, role))
         return Line(((bar, role), *inner, (blanks(fill), "text"), end), current)
 
 

@@ -104,7 +104,11 @@ class Pane(LinesWidget, can_focus=True):
             return frame.bottom(self.foot)
         line = self.line_at(index) if index < self.count() else BLANK
         thumb = y - inset in thumb_rows(self.top, self.rows, self.count())
-        return frame.body(line.spans, self.left, line.current, thumb)
+        return frame.body(line.spans, self.left, line.current, thumb, self.mark_at(y - inset))
+
+    def mark_at(self, y: int) -> Span | None:
+        """What stands in the right edge beside visible row `y`, if not the thumb."""
+        return None
 
     # --- scrolling --------------------------------------------------------------------
 
@@ -157,12 +161,18 @@ class Pane(LinesWidget, can_focus=True):
         if self.inset and event.y == 0:
             self._click_tab(event.x)
             return
+        if self.inset and event.x == self.outer_size.width - 1:
+            self.edge_clicked(event.y - self.inset)
+            return
         index = self.top + event.y - self.inset
         if 0 <= event.y - self.inset < self.rows and index < self.count():
             self.clicked(index)
 
     def clicked(self, index: int) -> None:
         """A line was clicked."""
+
+    def edge_clicked(self, y: int) -> None:
+        """The right edge was clicked beside visible row `y`; it may be a corner."""
 
     def _click_tab(self, x: int) -> None:
         at = 3
