@@ -19,8 +19,8 @@ from tdxdbg.traces.native import Trace
 #: A recording of fewer rows is looked through by the screen itself.
 FEWEST: Final = 20_000
 _LONGEST: Final = 64 << 10
-#: How long the process gets to end, in seconds.
-_ENDS: Final = 1.0
+#: How long the process gets to end by itself, in seconds.
+_ENDS: Final = 0.1
 _NUMBER: Final = 8
 
 

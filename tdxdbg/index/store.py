@@ -14,6 +14,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from struct import Struct
+from time import time
 from typing import Final
 from zlib import crc32
 
@@ -33,6 +34,9 @@ _SUFFIX: Final = ".tdxi"
 _KEPT: Final = 8
 #: A file that takes more than this part of the free space is not written.
 _PART: Final = 4
+#: What is being written; older than this, in seconds, nobody writes it any more.
+_PART_OF: Final = ".part-"
+_STALE: Final = 3600
 
 
 def folder() -> Path:
@@ -62,10 +66,13 @@ def load(which: bytes, trace: Trace, where: Path) -> tuple[Rows, Place] | None:
                 return None
             if count > len(trace) or slot > trace.n_records:
                 return None
-            rows = np.fromfile(file, ROW, count)
-    except OSError:
+            if not count:
+                return None
+            # Mapped: what many rows take is not this process's own memory.
+            rows = np.memmap(file, ROW, "r", _HEADER.size, (count,))
+    except (OSError, ValueError):
         return None
-    if len(rows) != count or crc32(rows.tobytes()) != checksum:
+    if crc32(rows.view(np.uint8).data) != checksum:
         return None
     return rows, Place(slot, count)
 
@@ -78,7 +85,7 @@ def save(which: bytes, pieces: Sequence[Rows], at: Place, where: Path) -> bool:
         space = os.statvfs(where)
         if size > space.f_bavail * space.f_frsize // _PART:
             return False
-        with tempfile.NamedTemporaryFile(dir=where, delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=where, prefix=_PART_OF, delete=False) as file:
             try:
                 file.write(bytes(_HEADER.size))
                 checksum = 0
@@ -100,8 +107,11 @@ def save(which: bytes, pieces: Sequence[Rows], at: Place, where: Path) -> bool:
 
 
 def _tidy(where: Path) -> None:
-    """Only the newest are kept."""
+    """Only the newest are kept, and nothing that was never finished."""
     with suppress(OSError):
         found = sorted(where.glob("*" + _SUFFIX), key=lambda path: path.stat().st_mtime)
         for path in found[:-_KEPT]:
             path.unlink()
+        for path in where.glob(_PART_OF + "*"):
+            if path.stat().st_mtime < time() - _STALE:
+                path.unlink()
