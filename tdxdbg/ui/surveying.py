@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tdxdbg.filters import compile_filter
+from tdxdbg.filters import Filter, compile_filter
 from tdxdbg.index.client import FEWEST
+from tdxdbg.timeline import Timeline
 from tdxdbg.ui.core import count
 from tdxdbg.ui.indexing import Indexing
 from tdxdbg.ui.matches import Matches
@@ -23,8 +24,8 @@ class Surveying(Visiting, Indexing, inherit_bindings=False):
     """Counts what the right edge of the queue shows, and shows it where it differs."""
 
     def set_up(self) -> None:
-        super().set_up()
         self._surveyed: dict[str, Matches] = {}
+        super().set_up()
         self._shown: object = None
 
     def _use_timeline(self) -> None:
@@ -36,6 +37,12 @@ class Surveying(Visiting, Indexing, inherit_bindings=False):
             self._surveyed = {
                 name: self.matching(timeline, compile_filter(name)) for name in _ALWAYS
             }
+
+    def matching(self, timeline: Timeline, wanted: Filter) -> Matches:
+        known = self._surveyed.get(wanted.text)
+        if known is not None and known.timeline is timeline:
+            return known
+        return super().matching(timeline, wanted)
 
     def marks(self) -> dict[str, list[Sequence[int]]]:
         """With errors and retries, and what the filter selects."""

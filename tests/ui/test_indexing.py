@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -36,7 +37,7 @@ def expected(app: ReplayApp, text: str) -> list[int]:
     return [row for row in range(len(timeline)) if wanted.matches(timeline.summary(row))]
 
 
-async def until(pilot: Pilot[object], true: Callable[[], bool]) -> None:
+async def until(pilot: Pilot[Any], true: Callable[[], bool]) -> None:
     for _ in range(1000):
         if true():
             return
