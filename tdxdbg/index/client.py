@@ -11,7 +11,7 @@ import sys
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces.native import Trace
@@ -24,13 +24,21 @@ _ENDS: Final = 0.1
 _NUMBER: Final = 8
 
 
+class Asked(Protocol):
+    """Who answers, as far as an answer needs it."""
+
+    alive: bool
+
+    def send(self, message: dict[str, Any]) -> None: ...
+
+
 class Answer:
     """The rows that match a filter: all of those before row `seen`.
 
     `firm`: rows from here on may change when the recording grows.
     """
 
-    def __init__(self, index: Index, number: int, text: str) -> None:
+    def __init__(self, index: Asked, number: int, text: str) -> None:
         self._index = index
         self._number = number
         self._text = text
