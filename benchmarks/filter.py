@@ -35,6 +35,8 @@ from tdxdbg.timeline import Timeline
 from tdxdbg.traces import Trace, open_trace
 
 _FILTERS: Final = ("leaf == CPUID", "status == RETRY", "vcpu == 0", "exit == KVM_EXIT_IO")
+#: Those that have something to step over.
+_KEYS: Final = (_FILTERS[0], *_FILTERS[2:])
 _REPEATS: Final = 3
 _STEPS: Final = 150
 #: Seconds between two keys.
@@ -157,11 +159,8 @@ def steps(title: str, screen: Screen, before: Callable[[int], str]) -> float:
     for number in range(_STEPS):
         more = before(number)
         if more:
-            # Alone, or a terminal's program takes it for the beginning of a longer key.
-            screen.type("\x1b")
-            screen.read(0.3)
             screen.type(more)
-            screen.read(0.02)
+            screen.read(0.1)
         keys.append(screen.type("j"))
         screen.read(_PACE)
     times = sorted(screen.step_times(keys))
@@ -182,8 +181,8 @@ def keys(path: str, directory: Path) -> None:
     plain = steps("no filter", screen, lambda number: "")
 
     def sometimes(number: int) -> str:
-        # Esc takes the last one away; the keys behind it come while it is counted.
-        return "" if number % 6 else f"/{_FILTERS[number // 6 % 4]}\r"
+        # Ctrl-U takes the last one out of the prompt; the next keys come while this one is counted.
+        return "" if number % 6 else f"/\x15{_KEYS[number // 6 % len(_KEYS)]}\r"
 
     running = steps("filters being set every 6 keys", screen, sometimes)
     screen.close()
