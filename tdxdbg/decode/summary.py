@@ -18,7 +18,7 @@ from tdxdbg.engine.recorded import KNOWN_EFFECTS, KNOWN_ERRNO, Kind
 from tdxdbg.engine.state import VM_BUGGED, Outcome, Step, Td, TdExit
 
 _EIO: Final = 5
-_FATAL_EXITS: Final = frozenset(
+FATAL_EXITS: Final = frozenset(
     {kvm.Exit.SHUTDOWN, kvm.Exit.FAIL_ENTRY, kvm.Exit.INTERNAL_ERROR, kvm.Exit.SYSTEM_EVENT}
 )
 
@@ -314,4 +314,4 @@ def _verdict(found: dict[str, Any]) -> None:
     # KVM_RUN fails with EFAULT on every implicit conversion: userspace converts and runs again.
     harmless = bool(exits) and exits[-1] in (kvm.Exit.MEMORY_FAULT, kvm.Exit.INTR)
     failed = outcome in ("error", "dead") and not (harmless and outcome == "error")
-    found["error"] = failed or any(reason in _FATAL_EXITS for reason in exits)
+    found["error"] = failed or any(reason in FATAL_EXITS for reason in exits)

@@ -186,7 +186,7 @@ _FLAGS: Final = (
 #: Upper halves whose low half is an exit reason: as the module has them
 #: (facts: ghci_and_guest 6.1), as KVM has them (kernel_exits 1.4), and those
 #: that TDG.VP.ENTER and exits of an L2 VM give (ghci_and_guest 1.2, 6.1).
-_EXIT_REASON_HALVES: Final = tdx_module.HAS_EXIT_REASON | {
+EXIT_REASON_HALVES: Final = tdx_module.HAS_EXIT_REASON | {
     0x6000_0002_0000_0000,
     0xE000_0007_0000_0000,
     0x6000_000A_0000_0000,
@@ -248,7 +248,7 @@ class TdxStatus(NamedTuple):
 
 def exit_reason_of(value: int) -> int | None:
     """The 32-bit VMX exit reason in what TDH.VP.ENTER returned, where there is one."""
-    if value & tdx_module.STATUS_MASK in _EXIT_REASON_HALVES:
+    if value & tdx_module.STATUS_MASK in EXIT_REASON_HALVES:
         return value & 0xFFFF_FFFF
     return None
 
@@ -287,7 +287,7 @@ def _detail(value: int, upper: int) -> tuple[str, str]:
     low = value & 0xFFFF_FFFF
     if value & tdx_module.SW_ERROR == tdx_module.SW_ERROR:
         return "software", "" if value in _SOFTWARE else hexa(low)
-    if upper in _EXIT_REASON_HALVES:
+    if upper in EXIT_REASON_HALVES:
         return "exit reason", exit_reason_text(low)
     if upper in _LEVEL_HALVES:
         return "level", f"level {low} ({level_size(low)})"

@@ -141,6 +141,11 @@ class Timeline:
 
     # --- a trace that grows -----------------------------------------------------------
 
+    @property
+    def open_rows(self) -> frozenset[int]:
+        """Rows that had no end when they were read."""
+        return frozenset(self._open)
+
     def grown(self) -> frozenset[int]:
         """Forget what was read of rows that had not ended; returns them.
 

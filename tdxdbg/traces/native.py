@@ -144,6 +144,11 @@ class Trace:
         start = self._header.length
         return self._slots.view[start : start + self._slots.count * RECORD_SIZE]
 
+    @property
+    def head(self) -> memoryview:
+        """The header's bytes."""
+        return self._slots.view[: self._header.length]
+
     def __len__(self) -> int:
         return self._rows
 
@@ -298,6 +303,10 @@ class Trace:
     def grows(self) -> bool:
         """Whether it is read from a file to which something may be appended."""
         return self._fd >= 0
+
+    def fileno(self) -> int:
+        """The descriptor of the file that it is read from; -1: it is a copy in memory."""
+        return self._fd
 
     def refresh(self) -> int:
         """Takes in what was appended to the file since; returns the number of new slots."""

@@ -20,8 +20,8 @@ from tdxdbg.ui.keys import KEYS
 from tdxdbg.ui.map_keys import MapKeys
 from tdxdbg.ui.remembers import Remembers
 from tdxdbg.ui.screen import bindings
+from tdxdbg.ui.surveying import Surveying
 from tdxdbg.ui.theming import Theming
-from tdxdbg.ui.visiting import Visiting
 
 
 class ReplayApp(
@@ -30,7 +30,7 @@ class ReplayApp(
     Exporting,
     Arranging,
     Chaining,
-    Visiting,
+    Surveying,
     Choosing,
     Growing,
     Remembers,

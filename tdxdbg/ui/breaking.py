@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 from tdxdbg.abi.vmx import TDCALL
@@ -18,6 +18,7 @@ from tdxdbg.ui.finding import Finding
 from tdxdbg.ui.hunting import Hunt
 from tdxdbg.ui.judging import judge_condition, judge_watch
 from tdxdbg.ui.lines import own
+from tdxdbg.ui.matches import Matches
 from tdxdbg.ui.prompt import Verdict
 from tdxdbg.ui.row_stops import RowStops
 from tdxdbg.ui.status import Message
@@ -42,7 +43,7 @@ class Breaking(Finding, inherit_bindings=False):
 
     def set_up(self) -> None:
         super().set_up()
-        self.stops = RowStops(self.timeline)
+        self.stops = RowStops(self.timeline, self.matching)
 
     def _use_timeline(self) -> None:
         super()._use_timeline()
@@ -213,6 +214,10 @@ class Breaking(Finding, inherit_bindings=False):
             super().work_on(stop)
             return
         count(counted, stop)
+        self._relist()
+
+    def recounted(self, changed: Collection[Matches]) -> None:
+        super().recounted(changed)
         self._relist()
 
     def row_sets(self) -> Iterator[Tested]:

@@ -6,7 +6,7 @@ control returns to textual, so all of them change in one frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from time import monotonic
 from typing import Any, ClassVar, Final, TypeVar
@@ -299,6 +299,15 @@ class Core(Typed[int], inherit_bindings=False):
         if self.matches is not None:
             yield self.matches
 
+    def matching(self, timeline: Timeline, wanted: Filter) -> Matches:
+        """The rows that a filter selects, not counted yet."""
+        return Matches(timeline, wanted)
+
+    def recounted(self, changed: Collection[Matches]) -> None:
+        """More rows of these are known, which were not counted here."""
+        if self.matches in changed:
+            self._count_shown(self.matches)
+
     def take_in(self) -> bool:
         """Read what was recorded since; False when that is nothing."""
         if not self.trace.refresh():
@@ -332,7 +341,7 @@ class Core(Typed[int], inherit_bindings=False):
         for pane in self.panes.values():
             pane.attach(self.timeline)
         wanted = self._wanted
-        self.matches = Matches(self.timeline, wanted) if wanted is not None else None
+        self.matches = self.matching(self.timeline, wanted) if wanted is not None else None
         self.queue.matches = self.matches
 
     def use_kernel(self, generation: Generation) -> None:
@@ -385,7 +394,7 @@ class Core(Typed[int], inherit_bindings=False):
         moment = self.panes[QUEUE].moment
         if moment is not None and moment.gpa_map is None:
             self._read_on(stop)
-        elif self.matches is not None and not self.matches.complete:
+        elif self.matches is not None and self.matches.to_count:
             self._count_on(self.matches, stop)
         else:
             self.work_on(stop)
@@ -404,11 +413,14 @@ class Core(Typed[int], inherit_bindings=False):
 
     def _count_on(self, matches: Matches, stop: float) -> None:
         count(matches, stop)
+        self._count_shown(matches)
+
+    def _count_shown(self, matches: Matches | None) -> None:
         self.queue.redraw_foot()
         self.status.show(self.timeline, self.queue.moment, matches)
 
 
 def count(counted: Tested, stop: float) -> None:
     """Count rows until the clock says `stop`."""
-    while not counted.complete and monotonic() < stop:
+    while counted.to_count and monotonic() < stop:
         counted.scan(_SCAN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from time import monotonic
 from typing import Final
 
@@ -85,7 +85,7 @@ class Filtering(Hunting, inherit_bindings=False):
             if known is not None and known.wanted.text == text:
                 self._draft = known
                 return known
-        self._draft = Matches(self.timeline, compile_filter(text))
+        self._draft = self.matching(self.timeline, compile_filter(text))
         self._draft.scan(_AT_ONCE)
         return self._draft
 
@@ -113,7 +113,7 @@ class Filtering(Hunting, inherit_bindings=False):
         elif draft is not None and draft.wanted.text == wanted.text:
             self.matches = draft
         elif self.matches is None or self.matches.wanted.text != wanted.text:
-            self.matches = Matches(self.timeline, wanted)
+            self.matches = self.matching(self.timeline, wanted)
         self.queue.matches = self.matches
         self.hints.with_filter = wanted is not None
         self._entered = self.matches
@@ -207,15 +207,22 @@ class Filtering(Hunting, inherit_bindings=False):
 
     def _background(self) -> None:
         draft, prompt = self._draft, self.on_top(ConditionPrompt)
-        if draft is None or draft.complete or prompt is None:
+        if draft is None or prompt is None or not draft.to_count:
             super()._background()
             return
         core.count(draft, monotonic() + core.SLICE)
         prompt.update()
 
-    def _count_on(self, matches: Matches, stop: float) -> None:
-        super()._count_on(matches, stop)
-        self._tell_count(matches)
+    def _count_shown(self, matches: Matches | None) -> None:
+        super()._count_shown(matches)
+        if matches is not None:
+            self._tell_count(matches)
+
+    def recounted(self, changed: Collection[Matches]) -> None:
+        super().recounted(changed)
+        prompt = self.on_top(ConditionPrompt)
+        if prompt is not None and self._draft in changed:
+            prompt.update()
 
     # --- what is remembered -------------------------------------------------------------
 

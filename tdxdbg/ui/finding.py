@@ -74,7 +74,7 @@ class Finding(Filtering, inherit_bindings=False):
         except FilterError as error:
             self.tell(f"find: {error}")
             return
-        self._find = Matches(self.timeline, wanted)
+        self._find = self.matching(self.timeline, wanted)
         self.hints.with_filter = True
         self.action_match(1)
 
@@ -90,7 +90,7 @@ class Finding(Filtering, inherit_bindings=False):
     def action_next(self, field: str, direction: int) -> None:
         """The next exit with error, or retry; at the step that shows it."""
         wanted = compile_filter(field)
-        self._look_for(Matches(self.timeline, wanted), field, direction, wanted)
+        self._look_for(self.matching(self.timeline, wanted), field, direction, wanted)
 
     def _look_for(
         self, matches: Matches, what: str, direction: int, shows: Filter | None = None
@@ -116,4 +116,4 @@ class Finding(Filtering, inherit_bindings=False):
     def _use_timeline(self) -> None:
         super()._use_timeline()
         if self._find is not None:
-            self._find = Matches(self.timeline, self._find.wanted)
+            self._find = self.matching(self.timeline, self._find.wanted)

@@ -14,13 +14,16 @@ from tdxdbg.ui.matches import Matches
 from tdxdbg.ui.tested import Tested
 
 _END: Final = -1
+Matching = Callable[[Timeline, Filter], Matches]
 
 
 class RowStops:
     """`points` is the list of them; change it through the methods here."""
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: Timeline, matching: Matching = Matches) -> None:
+        """`matching` makes the rows that a condition selects."""
         self.points = Breakpoints()
+        self._matching = matching
         self._timeline = timeline
         self._hits: dict[int, Tested] = {}
         self._any = self._tested(self.points.at_row)
@@ -41,7 +44,7 @@ class RowStops:
     def _rows_of(self, point: Breakpoint) -> Tested:
         condition = self.points.condition(point.number)
         if condition is not None:
-            return Matches(self._timeline, condition)
+            return self._matching(self._timeline, condition)
         return self._tested(lambda row: self.points.holds(point.number, row))
 
     # --- the list -----------------------------------------------------------------------
@@ -160,7 +163,7 @@ class RowStops:
         if not trees:
             return None, bool(enabled)
         tree = trees[0] if len(trees) == 1 else Or(tuple(trees))
-        return Matches(self._timeline, Filter(str(tree), tree)), None in found
+        return self._matching(self._timeline, Filter(str(tree), tree)), None in found
 
     # --- counting -----------------------------------------------------------------------
 
@@ -171,7 +174,7 @@ class RowStops:
 
     def uncounted(self) -> Tested | None:
         """One whose hits are still to be counted."""
-        return next((each for each in self._hits.values() if not each.complete), None)
+        return next((each for each in self._hits.values() if each.to_count), None)
 
     def hits(self) -> list[Sequence[int]]:
         """Of each that is enabled the rows in order, as far as they were counted."""

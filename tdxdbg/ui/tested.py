@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from tdxdbg.errors import TraceError
@@ -21,7 +21,8 @@ class Tested:
         self.at = 0
         self._asked = test
         self._total = total
-        self._rows = array("Q")
+        #: Ascending; found here in an array, or by somebody else.
+        self._rows: array[int] | Sequence[int] = array("Q")
         self._known: dict[int, bool] = {}
 
     @property
@@ -35,7 +36,12 @@ class Tested:
         return self.seen >= self._total()
 
     @property
-    def rows(self) -> array[int]:
+    def to_count(self) -> bool:
+        """Whether `scan` has something to do: some rows were not counted, and nobody else does."""
+        return not self.complete
+
+    @property
+    def rows(self) -> Sequence[int]:
         """The rows found so far, in order; not to be changed."""
         return self._rows
 
@@ -60,6 +66,7 @@ class Tested:
     def scan(self, rows: int) -> None:
         """Count on for so many rows."""
         stop = min(self.seen + rows, self._total())
+        assert isinstance(self._rows, array)
         self._rows.extend(row for row in range(self.seen, stop) if self._test(row))
         self.seen = max(stop, self.seen)
 
@@ -68,6 +75,7 @@ class Tested:
         for row in rows:
             self._known.pop(row, None)
         self.seen = min([self.seen, *rows])
+        assert isinstance(self._rows, array)
         while self._rows and self._rows[-1] >= self.seen:
             self._rows.pop()
 

@@ -14,7 +14,6 @@ from tdxdbg.ui.hunting import Hunt
 from tdxdbg.ui.judging import Here, judge_target, parse_target
 from tdxdbg.ui.lines import own
 from tdxdbg.ui.marking import Marking
-from tdxdbg.ui.matches import Matches
 from tdxdbg.ui.prompt import Verdict
 
 _ABOUT: Final = (
@@ -82,7 +81,7 @@ class Visiting(Breaking, Marking, inherit_bindings=False):
 
     def run_to_match(self, wanted: Filter, direction: int) -> None:
         """To the next exit that matches, at the step that shows it."""
-        matches = Matches(self.timeline, wanted)
+        matches = self.matching(self.timeline, wanted)
 
         def found(row: int) -> None:
             self.jump(row, Row(self.timeline, row).first_step(wanted))

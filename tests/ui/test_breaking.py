@@ -31,7 +31,7 @@ async def test_continue_and_reverse_continue_without_a_direction_that_sticks() -
             (1, 2, stopped), (3, 1, stopped), (1, 2, stopped), (3, 1, stopped),
             (3, 1, nothing[0]), (1, 2, stopped), (1, 2, nothing[1]),
         ]  # fmt: skip
-        marked = [line[:6] for line in screen_text(app) if "●" in line]
+        marked = [line[:6] for line in screen_text(app) if "●" in line[:6]]
         assert marked == ["║▶●  1", "║ ●  3"]
 
 
@@ -171,7 +171,9 @@ async def test_marks_for_an_overview() -> None:
         await pilot.press("4", "G", "m", "x")
         await pilot.pause(0.2)
         marks = {kind: [[*rows] for rows in found] for kind, found in app.marks().items()}
-        assert marks == {"bookmark": [[4]], "breakpoint": [[1, 3]]}
+        assert marks == {
+            "bookmark": [[4]], "breakpoint": [[1, 3]], "error": [[7, 10]], "retry": [[1, 3]],
+        }  # fmt: skip
 
 
 async def test_nothing_to_stop_at_in_an_empty_recording() -> None:

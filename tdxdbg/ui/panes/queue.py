@@ -37,6 +37,7 @@ from tdxdbg.ui.lines import (
     wrap,
 )
 from tdxdbg.ui.matches import Matches
+from tdxdbg.ui.overview import EMPTY, Marks
 from tdxdbg.ui.panes.base import Drawn, MomentPane
 from tdxdbg.ui.shown import All, Selected
 
@@ -96,6 +97,8 @@ class QueuePane(MomentPane):
         self.letters: dict[int, str] = {}
         #: What is said below where the filter selects nothing.
         self.advice: Sequence[Safe] = ()
+        self._overview = EMPTY
+        self._edge: tuple[Span | None, ...] = ()
         self._time_width = 0
         self._listed: All = All(0)
         self._listed_for: tuple[object, ...] = ()
@@ -140,6 +143,7 @@ class QueuePane(MomentPane):
             self.refresh_row(listed.line(old.row) - self.top + self.inset)
             self.refresh_row(listed.line(moment.row) - self.top + self.inset)
         self.set_foot(self._foot())
+        self._show_edge()
 
     def draw(self, moment: Moment | None) -> Drawn:
         return self.explain(*self.empty), (), None
@@ -288,6 +292,32 @@ class QueuePane(MomentPane):
     def _measure_time(self, timeline: Timeline) -> None:
         last = timeline.summary(len(timeline) - 1).time if len(timeline) else None
         self._time_width = 0 if last is None else len(time_text(last))
+
+    # --- the whole recording, in the right edge ---------------------------------------
+
+    def show_overview(self, marks: Marks) -> None:
+        """Where marks lie in the whole recording."""
+        self._overview = marks
+        self._show_edge()
+
+    def _show_edge(self) -> None:
+        """Only what differs is drawn again."""
+        here = self.moment.row if self.moment is not None else None
+        before, self._edge = self._edge, self._overview.edge(self.rows, here)
+        if len(before) != len(self._edge):
+            self.refresh()
+            return
+        for y, (old, new) in enumerate(zip(before, self._edge, strict=True)):
+            if old != new:
+                self.refresh_row(y + self.inset)
+
+    def mark_at(self, y: int) -> Span | None:
+        return self._edge[y] if y < len(self._edge) else None
+
+    def edge_clicked(self, y: int) -> None:
+        cells = self._overview.cells(self.rows)
+        if self.timeline and 0 <= y < len(cells):
+            self.choose_row(cells[y].row)
 
     # --- the mouse --------------------------------------------------------------------
 

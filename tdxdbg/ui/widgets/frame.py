@@ -72,14 +72,18 @@ class Frame(NamedTuple):
         current: bool,
         thumb: bool,
         pointed: bool = False,
+        mark: Span | None = None,
     ) -> Line:
-        """A line between the edges, seen from `left` cells in; `pointed`: the cursor is on it."""
+        """A line between the edges, seen from `left` cells in.
+
+        `pointed`: the cursor is on it; `mark` stands in the right edge.
+        """
         bar = self._glyphs[5]
         room = self.width - 2
         inner = crop(spans, left, room)
         fill = room - width_of(inner)
         role = self._role
-        end = (_THUMB, role) if thumb else (bar, role)
+        end = mark or ((_THUMB, role) if thumb else (bar, role))
         start = (_POINTED, "focus") if pointed else (bar, role)
         return Line((start, *inner, (blanks(fill), "text"), end), current)
 

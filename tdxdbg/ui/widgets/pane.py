@@ -123,7 +123,12 @@ class Pane(LinesWidget, can_focus=True):
         pointer = self.pointer if self.has_focus else None
         pointed = index == pointer
         current = pointed if pointer is not None else line.current
-        return frame.body(line.spans, self.left, current, thumb, pointed)
+        mark = self.mark_at(y - inset)
+        return frame.body(line.spans, self.left, current, thumb, pointed, mark)
+
+    def mark_at(self, y: int) -> Span | None:
+        """What stands in the right edge beside visible row `y`, if not the thumb."""
+        return None
 
     # --- the cursor of the pane -------------------------------------------------------
 
@@ -241,6 +246,9 @@ class Pane(LinesWidget, can_focus=True):
         if self.inset and event.y == 0:
             self._click_tab(event.x)
             return
+        if self.inset and event.x == self.outer_size.width - 1:
+            self.edge_clicked(event.y - self.inset)
+            return
         index = self.top + event.y - self.inset
         self.column = self.left + event.x - self.inset
         if 0 <= event.y - self.inset < self.rows and index < self.count():
@@ -251,6 +259,9 @@ class Pane(LinesWidget, can_focus=True):
     def clicked(self, index: int) -> None:
         """A line was clicked."""
         self.point(index)
+
+    def edge_clicked(self, y: int) -> None:
+        """The right edge was clicked beside visible row `y`; it may be a corner."""
 
     def _click_tab(self, x: int) -> None:
         at = 3
