@@ -17,13 +17,13 @@ from typing import Final, NamedTuple
 
 from unicorn import x86_const
 
-from tdxdbg.abi.regs import RAX, RCX, RDI, RSI
+from tdxdbg.abi.regs import RAX, RCX, RDI, RSI, U64
 from tdxdbg.backends.emulated import context as ctx
 from tdxdbg.backends.emulated import vmcb
 from tdxdbg.backends.emulated.context import Context
 from tdxdbg.backends.emulated.memory import PAGE_SHIFT, PRIVATE, Memory
 from tdxdbg.backends.emulated.nested import TABLES_AT, NestedTable
-from tdxdbg.backends.emulated.paging import WRITE, translate
+from tdxdbg.backends.emulated.paging import WRITE, is_canonical, translate
 from tdxdbg.backends.emulated.unicorn_lib import Unicorn
 from tdxdbg.backends.emulated.vmcb import StartState
 from tdxdbg.errors import BackendError
@@ -46,8 +46,11 @@ _DR7_IO: Final = 0x2_0402
 _NO_PORT: Final = 0xFFFF_FFFF
 #: Exits of a page walk, which may have been that for the instruction itself.
 _WALKS: Final = frozenset({vmcb.NESTED_PAGE_FAULT, vmcb.EXCEPTION + 14})
-#: Exits that do not come at an instruction that was begun and is not done.
-_SPECIAL: Final = _WALKS | {vmcb.VINTR, vmcb.EXCEPTION + 1}
+_GENERAL_PROTECTION: Final = vmcb.EXCEPTION + 13
+#: Exits that may not come at an instruction that was begun and is not done.
+_SPECIAL: Final = _WALKS | {vmcb.VINTR, vmcb.EXCEPTION + 1, _GENERAL_PROTECTION}
+#: Bytes of an instruction at most.
+_LONGEST: Final = 15
 _EFER_SVME: Final = 1 << 12
 #: Always 1.
 _CR0_ET: Final = 1 << 4
@@ -216,11 +219,11 @@ class Cpu:
             return _new(Exit, (code, begun - 1, 0, 0, False, 0))
         if code == Kind.COUNT:
             return Exit(code, min(begun, count))
-        if code in _WALKS:
+        if code in _WALKS or code == _GENERAL_PROTECTION:
             # An instruction that could not be fetched was not counted as begun.
-            fetched = context.q[ctx.RETURN_ADDRESS] != 0
+            retired = begun - (not _is_between(code, context))
             context.q[ctx.RETURN_ADDRESS] = 0
-            return Exit(code, begun - fetched, self.fault_address())
+            return Exit(code, retired, self.fault_address() if code in _WALKS else 0)
         if code == vmcb.VINTR:
             return Exit(code, begun)
         if code == Kind.IO or code == vmcb.EXCEPTION + 1:
@@ -363,10 +366,7 @@ class Cpu:
             self._code = code
             self._fetched = True
             running.fetch()
-            between = code in _SPECIAL and (
-                code == vmcb.VINTR or (code in _WALKS and not running.q[ctx.RETURN_ADDRESS])
-            )
-            running.settle_flags(between=between)
+            running.settle_flags(between=code in _SPECIAL and _is_between(code, running))
         if code == vmcb.VINTR:
             # Close the window at once: Unicorn looks at interrupts before it looks
             # whether it should stop, and would come back here for ever.
@@ -419,6 +419,20 @@ class Cpu:
                     self._to_protect.append(page)
                     self.unicorn.stop()
             self._code_ranges[page].add((offset, offset + end - start))
+
+
+def _is_between(code: int, context: Context) -> bool:
+    """Whether a special exit came before the next instruction was begun.
+
+    A walk says from where it was done: nowhere, for code. A #GP does so only if
+    it comes of a walk, which is when RIP is, or runs into, no canonical address.
+    """
+    if code == vmcb.VINTR:
+        return True
+    if code == vmcb.EXCEPTION + 1 or context.q[ctx.RETURN_ADDRESS]:
+        return False
+    last = context.rip + _LONGEST - 1 & U64
+    return code in _WALKS or not (is_canonical(context.rip) and is_canonical(last))
 
 
 def _nothing_to_undo(context: Context) -> tuple[int, int, int]:
