@@ -37,6 +37,11 @@ _HIDDEN_SIZE: Final = 0x10000
 #: VMRUN with RAX = the control block; NOP.
 _STUB: Final = bytes.fromhex("0f01d890")
 _NOP_AT: Final = 3
+#: Translated guest code that is kept: its bytes, and as many as this for each block. A
+#: block that is entered one instruction further on is another one, so it becomes far
+#: more than the guest has, at some 100 bytes for one; Unicorn would keep 1 GiB of it.
+_MOST_CODE: Final = 1 << 18
+_BLOCK: Final = 64
 #: Walks of two operands that cross a page, with the operands.
 _MOST_PAGES: Final = 32
 
@@ -124,6 +129,7 @@ class Cpu:
         self._entering = False
         #: Bytes of guest code that are translated: page of the buffer -> ranges in the buffer.
         self._code_ranges: dict[int, set[tuple[int, int]]] = defaultdict(set)
+        self._code_size = 0
         self._to_protect: list[int] = []
         self._translating = Context(unicorn)
         unicorn.on_exit(self._on_exit)
@@ -198,6 +204,8 @@ class Cpu:
             if self.loaded is not None:
                 unicorn.flush_tlb()
             self.loaded = context
+        if self._code_size > _MOST_CODE:
+            self._forget_code()
         if self._memory.changed:
             self.forget_changed_code()
         self._code = Kind.COUNT
@@ -344,6 +352,7 @@ class Cpu:
 
     def _forget_code(self) -> None:
         self.unicorn.flush_code()
+        self._code_size = 0
         self._code_ranges.clear()
         self._nested.code_pages.clear()
 
@@ -397,13 +406,17 @@ class Cpu:
         self.unicorn.stop()
 
     def _on_translation(self, address: int, size: int) -> None:
-        """Remember where in the RAM the block is; stop before it if the page is writable.
+        """Remember where in the RAM the block is; stop before it if the page is writable,
+        or if there is too much code by now.
 
         It is translated by the page tables of now, which is why this is done
         here and not after the slice.
         """
         if self._entering:
             return
+        self._code_size += size + _BLOCK
+        if self._code_size > _MOST_CODE:
+            self.unicorn.stop()
         context = self._translating
         context.fetch()
         if not context.is_64bit:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import struct
 from itertools import pairwise
 from typing import Final
@@ -282,6 +283,23 @@ def jumper(code: str, *, handled: bool = True) -> Machine:
     subject.write_gpa(CODE + 0x1000 + 32 * 13, b"\xeb\xfe")
     subject.enter(0, NO_REGS)
     return subject
+
+
+def test_stops_in_long_blocks_do_not_fill_the_memory() -> None:
+    """Each place where a run goes on is the begin of another block of translated code."""
+    subject, once = jumper("90" * 3500), jumper("90" * 3500)
+    before = resident()
+    while subject.instructions < 3400:
+        subject.step()
+    assert resident() - before < 64 << 20
+    once.run_to(3400)
+    assert state(subject) == state(once)
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
 
 
 def test_a_run_can_be_interrupted_before_each_slice() -> None:
