@@ -9,10 +9,12 @@ from tdxdbg.engine import BY_NAME
 from tdxdbg.vmm.policies import BASE, POLICIES
 from tests.backends.elves import Load, elf
 from tests.backends.emulated.harness import CODE, descriptors, gates, page_tables, task_state
-from tests.backends.emulated.streams import stream
+from tests.backends.emulated.streams import handlers, stream, talk
+from tests.session import enough
 
 #: Below 2 MiB, so accepted from the start; handlers of exceptions are at CODE + 0x1000.
 _HANDLERS: Final = CODE + 0x1000
+_VECTORS: Final = 128
 _GDT: Final = CODE + 0x4000
 _TSS: Final = CODE + 0x4800
 _IDT: Final = CODE + 0x5000
@@ -48,8 +50,8 @@ def stream_guest(seed: int) -> StreamGuest:
     """A stream that starts as the loader has it, or with an IDT and page tables of its own."""
     chance = random.Random(seed)
     options = _options(chance)
-    code = stream(chance)
-    if chance.random() < 0.3:
+    code = chance.choice((stream, talk, talk, talk))(chance)
+    if chance.random() < 0.2:
         image, tables = code, (LOADERS_TABLES, LOADERS_TABLES_SIZE)
     else:
         image = _furnished(code, chance, 1 << (options["gpaw"] - 1))
@@ -63,10 +65,10 @@ def _furnished(code: bytes, chance: random.Random, shared_mask: int) -> bytes:
     image = bytearray(_END - CODE)
     for address, data in (
         (CODE, _PROLOGUE + code),
-        (_HANDLERS, chance.randbytes(0x1000)),
+        (_HANDLERS, handlers(chance) if chance.random() < 0.8 else chance.randbytes(0x1000)),
         (_GDT, descriptors(_TSS)),
         (_TSS, task_state(0x40000, 0x48000)),
-        (_IDT, gates(range(32))),
+        (_IDT, gates(range(_VECTORS))),
         (TABLES, page_tables(shared_mask, TABLES)),
     ):
         image[address - CODE : address - CODE + len(data)] = data
@@ -88,7 +90,8 @@ def _options(chance: random.Random) -> dict[str, Any]:
 
 def _policies(chance: random.Random) -> list[str]:
     names = chance.sample([name for name in POLICIES if name != BASE], chance.choice((0, 1, 1, 2)))
-    return [_with_parameters(name, chance) for name in names]
+    # Last: no other one comes before it.
+    return [*(_with_parameters(name, chance) for name in names), f"{enough.__file__}:Enough"]
 
 
 def _with_parameters(name: str, chance: random.Random) -> str:

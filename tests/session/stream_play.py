@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import pytest
+
 from tdxdbg.analysis.shadow import check
 from tdxdbg.session import Session, SessionDied
 from tdxdbg.timeline import Timeline
@@ -155,13 +157,10 @@ class Player:
         worker = leader_of(session)
         if self.chance.random() < 0.3:
             os.kill(worker, signal.SIGKILL)
-            try:
+            with pytest.raises(SessionDied, match="killed by SIGKILL") as death:
                 session.step()
-            except SessionDied as death:
-                assert death.signal == "SIGKILL"
-                assert "killed by SIGKILL" in str(death)
-                return
-            raise AssertionError("a dead worker did a step")
+            assert death.value.signal == "SIGKILL"
+            return
         command, arguments = self.chance.choice(_BUSY)
         session.send(command, **arguments)
         time.sleep(self.chance.choice((0, 0.001, 0.003, 0.01)))

@@ -27,7 +27,7 @@ from tests.session.stream_play import Played, Player
 
 #: Seconds for one seed.
 LONGEST: Final = 120
-REPORT_EVERY: Final = 100
+REPORT_EVERY: Final = 500
 #: Every so many seeds its workers are started as a person's are, and not forked.
 STARTED: Final = 50
 
@@ -119,7 +119,8 @@ def main(arguments: list[str]) -> int:
         totals.add(result)
         if number % REPORT_EVERY == 0:
             spent = time.monotonic() - start
-            print(f"seed {result.seed}, {spent:.0f} s: {totals}", flush=True)
+            rate = number / spent
+            print(f"seed {result.seed}, {spent:.0f} s, {rate:.1f}/s: {totals}", flush=True)
     print(f"{given.last - given.first} streams: {totals}")
     return int(bool(totals.failed))
 

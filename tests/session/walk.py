@@ -6,7 +6,7 @@ import hashlib
 import random
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
 from tdxdbg.abi.regs import REG_NAMES
@@ -241,7 +241,9 @@ class Walk:
 
     def answer(self, session: Session) -> None:
         self._forget_place()
-        session.answer(**{name: self._answer_value(value) for name, value in session.state.answer.items()})
+        session.answer(
+            **{name: self._answer_value(value) for name, value in session.state.answer.items()}
+        )
 
     def set_registers(self, session: Session) -> None:
         self._forget_place()
@@ -279,7 +281,7 @@ class Walk:
 
 _Action = Callable[[Walk, Session], None]
 
-_LOOKS: Final[Sequence[_Action]] = (
+_LOOKS: Final[tuple[_Action, ...]] = (
     Walk.registers,
     Walk.memory,
     Walk.gpa_map,
@@ -289,14 +291,14 @@ _LOOKS: Final[Sequence[_Action]] = (
     Walk.watchpoint,
     Walk.change_breakpoint,
 )
-_RUNS: Final[Sequence[_Action]] = (
+_RUNS: Final[tuple[_Action, ...]] = (
     Walk.step,
     Walk.step_instruction,
     Walk.cont,
     Walk.until,
     Walk.cont_interrupted,
 )
-_TRAVELS: Final[Sequence[_Action]] = (
+_TRAVELS: Final[tuple[_Action, ...]] = (
     Walk.reverse,
     Walk.reverse_instruction,
     Walk.reverse_cont,
@@ -306,7 +308,7 @@ _TRAVELS: Final[Sequence[_Action]] = (
     Walk.go_to_place,
     Walk.go_to_interrupted,
 )
-_MEDDLES: Final[Sequence[_Action]] = (
+_MEDDLES: Final[tuple[_Action, ...]] = (
     Walk.inject,
     Walk.edit,
     Walk.answer,
@@ -314,7 +316,7 @@ _MEDDLES: Final[Sequence[_Action]] = (
     Walk.write,
     Walk.serial,
 )
-_IN_THE_PAST: Final[Sequence[_Action]] = (
+_IN_THE_PAST: Final[tuple[_Action, ...]] = (
     Walk.registers,
     Walk.memory,
     Walk.step,
@@ -326,7 +328,7 @@ _IN_THE_PAST: Final[Sequence[_Action]] = (
     Walk.breakpoint,
     Walk.inject,
 )
-_BACK: Final[Sequence[Callable[[Session], Session]]] = (
+_BACK: Final[tuple[Callable[[Session], Session], ...]] = (
     Session.reverse_step,
     Session.reverse_step_instruction,
     Session.reverse_cont,
