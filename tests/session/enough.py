@@ -1,22 +1,27 @@
-"""A policy for guests that keep userspace busy for longer than anybody waits."""
+"""Policies for guests that keep userspace busy for longer than anybody waits.
+
+One MapGPA can be a thousand million exits to userspace.
+"""
 
 from __future__ import annotations
-
-from typing import Final
 
 from tdxdbg.vmm import Policy
 from tdxdbg.vmm.ask import Ask, Reply
 from tdxdbg.vmm.policies import Below
 
-#: Exits to userspace.
-MOST: Final = 50
-
 
 class Enough(Policy):
-    """Stops the VM: one MapGPA can be a thousand million exits to userspace."""
+    """Stops the VM after some exits to userspace."""
 
+    most = 50
     state: int = 0
 
     def reply(self, ask: Ask, below: Below) -> Reply:
         self.state += 1
-        return Reply(stop="that was enough") if self.state > MOST else below(ask)
+        return Reply(stop="that was enough") if self.state > self.most else below(ask)
+
+
+class Plenty(Enough):
+    """For a guest that writes much to its serial port."""
+
+    most = 400

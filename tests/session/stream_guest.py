@@ -6,6 +6,7 @@ import random
 from typing import Any, Final, NamedTuple
 
 from tdxdbg.engine import BY_NAME
+from tdxdbg.guests import find
 from tdxdbg.vmm.policies import BASE, POLICIES
 from tests.backends.elves import Load, elf
 from tests.backends.emulated.harness import CODE, descriptors, gates, page_tables, task_state
@@ -61,6 +62,15 @@ def stream_guest(seed: int) -> StreamGuest:
     return StreamGuest(image, options, tables)
 
 
+def bad_citizen(seed: int) -> StreamGuest:
+    """The sample guest that tries everything, in a TD of chance, to its end."""
+    chance = random.Random(seed)
+    bounds = {"memory": 64, "vcpus": 1, "exits": 5000, "instructions": 5_000_000}
+    image = find("bad_citizen").image.read_bytes()
+    tables = LOADERS_TABLES, LOADERS_TABLES_SIZE
+    return StreamGuest(image, _options(chance, "Plenty") | bounds, tables)
+
+
 def _furnished(code: bytes, chance: random.Random, shared_mask: int) -> bytes:
     image = bytearray(_END - CODE)
     for address, data in (
@@ -75,23 +85,23 @@ def _furnished(code: bytes, chance: random.Random, shared_mask: int) -> bytes:
     return bytes(image)
 
 
-def _options(chance: random.Random) -> dict[str, Any]:
+def _options(chance: random.Random, last: str = "Enough") -> dict[str, Any]:
     return {
         "kernel": chance.choice(list(BY_NAME)),
         "gpaw": chance.choice((48, 52)),
         "vcpus": chance.choice((1, 1, 1, 2)),
         "memory": chance.choice((4, 4, 8)),
-        "policies": _policies(chance),
+        "policies": _policies(chance, last),
         "seed": chance.getrandbits(64),
         "exits": chance.choice((20, 50, 100, 200)),
         "instructions": chance.choice((500, 2000, 10000)),
     }
 
 
-def _policies(chance: random.Random) -> list[str]:
+def _policies(chance: random.Random, last: str) -> list[str]:
     names = chance.sample([name for name in POLICIES if name != BASE], chance.choice((0, 1, 1, 2)))
     # Last: no other one comes before it.
-    return [*(_with_parameters(name, chance) for name in names), f"{enough.__file__}:Enough"]
+    return [*(_with_parameters(name, chance) for name in names), f"{enough.__file__}:{last}"]
 
 
 def _with_parameters(name: str, chance: random.Random) -> str:

@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +31,9 @@ MOST: Final = 96 << 20
 _MOST_PROCESSES: Final = 24
 #: Set by hardware, whoever looks: accessed and dirty.
 _ACCESSED: Final = 0x60
+
+
+MakeGuest = Callable[[int], StreamGuest]
 
 
 class Played(NamedTuple):
@@ -70,9 +74,9 @@ def resident(pid: int) -> int:
 class Player:
     """A seed's guest in a folder, and what its runs came to."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, make: MakeGuest = stream_guest) -> None:
         self.chance = random.Random(f"walk {seed}")
-        self.guest: StreamGuest = stream_guest(seed)
+        self.guest = make(seed)
         self.folder = folder
         self.image = folder / "guest"
         self.image.write_bytes(self.guest.image)

@@ -23,10 +23,11 @@ from unittest.mock import patch
 
 from tdxdbg.session import process
 from tests.session.forked import fork_worker
-from tests.session.stream_play import Played, Player
+from tests.session.stream_guest import stream_guest
+from tests.session.stream_play import MakeGuest, Played, Player
 
 #: Seconds for one seed.
-LONGEST: Final = 120
+LONGEST: Final = 60
 REPORT_EVERY: Final = 500
 #: Every so many seeds its workers are started as a person's are, and not forked.
 STARTED: Final = 50
@@ -44,13 +45,13 @@ class Result(NamedTuple):
     failure: str = ""
 
 
-def run(seed: int, longest: int = LONGEST) -> Result:
-    """Play a seed within so many seconds."""
+def run(seed: int, make: MakeGuest = stream_guest) -> Result:
+    """Play a seed of a kind of guest within LONGEST."""
     old = signal.signal(signal.SIGALRM, _too_long)
-    signal.alarm(longest)
+    signal.alarm(LONGEST)
     try:
         with tempfile.TemporaryDirectory(prefix="streams-") as folder:
-            return Result(seed, _play(seed, Path(folder)))
+            return Result(seed, _play(seed, Path(folder), make))
     except (Exception, TooLongError):
         return Result(seed, None, traceback.format_exc())
     finally:
@@ -58,11 +59,11 @@ def run(seed: int, longest: int = LONGEST) -> Result:
         signal.signal(signal.SIGALRM, old)
 
 
-def _play(seed: int, folder: Path) -> Played:
+def _play(seed: int, folder: Path, make: MakeGuest) -> Played:
     if seed % STARTED == 0:
-        return Player(seed, folder).play()
+        return Player(seed, folder, make).play()
     with patch.object(process, "start_worker", fork_worker):
-        return Player(seed, folder).play()
+        return Player(seed, folder, make).play()
 
 
 def _too_long(signum: int, frame: object) -> None:
