@@ -25,6 +25,19 @@ _LAST_WORDS: Final = 4096
 _MODULE: Final = "tdxdbg.session.worker"
 
 
+def start_worker(sock: int, errors: int) -> subprocess.Popen[bytes]:
+    """A worker that serves this socket, its standard error another file; raises OSError."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", _MODULE, str(sock)],
+        env={**os.environ, "PYTHONPATH": python_path()},
+        pass_fds=[sock],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+        start_new_session=True,
+    )
+
+
 class WorkerProcess:
     """One worker, the leader of a process group in which all of its worlds are.
 
@@ -39,15 +52,7 @@ class WorkerProcess:
         os.set_blocking(errors, False)
         os.set_blocking(self._errors, False)
         try:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno())],
-                env={**os.environ, "PYTHONPATH": python_path()},
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                start_new_session=True,
-            )
+            self._popen = start_worker(theirs.fileno(), errors)
         except OSError as problem:
             ours.close()
             os.close(self._errors)

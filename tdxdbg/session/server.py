@@ -221,21 +221,24 @@ class Worker:
     def _run(self, request: Request) -> dict[str, Any]:
         if self.failure:
             raise SessionError(self.failure)
-        work = MOVES.get(request.command) or RUNS[request.command]
-        arguments = _checked(work, request, 1)
         self._running, self._progress = request, time.monotonic()
         try:
-            if self.kind == "past" and request.command in RUNS:
-                assert self.end is not None
-                self.stop = run_past(self.world, self.end, request.command, arguments)
-            else:
-                self.stop = work(self.world, **arguments)
-            self.why = PRESENT if self.world.run.position == self.end else ""
+            self._go(request)
         finally:
             self._running, self._interrupted = None, False
             if self.recorder is not None:
                 self.recorder.flush()
         return self.state()
+
+    def _go(self, request: Request) -> None:
+        work = MOVES.get(request.command) or RUNS[request.command]
+        arguments = _checked(work, request, 1)
+        if self.kind == "past" and request.command in RUNS:
+            assert self.end is not None
+            self.stop = run_past(self.world, self.end, request.command, arguments)
+        else:
+            self.stop = work(self.world, **arguments)
+        self.why = PRESENT if self.world.run.position == self.end else ""
 
     # --- other worlds -----------------------------------------------------------------
 
@@ -272,7 +275,9 @@ class Worker:
         ready = fork.ready
         body: dict[str, Any]
         try:
-            body = {"value": self._run(fork.request)}
+            # Not `_run`: its progress would go to a client that did not ask for this.
+            self._go(fork.request)
+            body = {"value": self.state()}
         except (TdxdbgError, FilterError) as problem:
             body = {"failed": str(problem), "error": type(problem).__name__}
         ready.send(body)

@@ -111,6 +111,9 @@ class World:
     def _advance(self, goal: Goal) -> Stop | None:
         """One step or one slice of instructions; None: nothing to stop for."""
         run = self.run
+        if run.where is Where.IN_TD and run.machine.exits > run.machine.exit_budget:
+            # Refused at each entry, it never comes to where the machine looks.
+            return Stop(Why.EXITS, run.machine.current)
         now = run.machine.instructions
         stop = run.step(min(now + _SLICE, goal.instructions))
         if stop.why is Why.STEP:

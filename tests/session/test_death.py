@@ -113,6 +113,16 @@ def test_a_world_that_dies_on_its_way() -> None:
         assert session.refresh().instructions == 30_000_000
 
 
+def test_a_world_that_is_long_on_its_way_arrives() -> None:
+    """What it says on the way is not for the client that it will have."""
+    with Session.open(ENDLESS, memory=4, instructions=30_000_000) as session:
+        session.cont()
+        past = session.last_write(0x3000)
+        assert past.state.why == "the start of the run"
+        assert past.step_instruction(5).instructions == 5
+        assert past.alive
+
+
 # --- the client dies ------------------------------------------------------------------
 
 CLIENT = """

@@ -253,6 +253,18 @@ def test_budgets_end_a_run() -> None:
             session.run_until("leaf == GetQuote")
 
 
+def test_a_budget_ends_a_run_that_is_refused_at_each_entry() -> None:
+    """A page that nobody accepts: the module soon makes up the fault without running the TD."""
+    # movb $0, 0x300000; jmp to it
+    with Session.open(
+        bytes.fromhex("c604250000300000ebf6"), kernel="v19", memory=4, exits=50
+    ) as session:
+        state = session.cont()
+        assert (state.why, state.steps) == ("exit budget used up", 50)
+        assert session.cont().steps == 50
+        assert session.reverse_step(40).cont().steps == 50
+
+
 def test_breakpoints_and_watchpoints(retry: Session) -> None:
     first = retry.add_breakpoint("leaf == MapGPA")
     state = retry.cont()

@@ -112,7 +112,7 @@ class Context:
     __slots__ = ("_unicorn", "address", "d", "memory", "q")
 
     def __init__(self, engine: Unicorn) -> None:
-        size = engine.context_size()
+        size = engine.context_size
         if size != SIZE:
             raise _unknown_layout(f"a context of {size} bytes instead of {SIZE}")
         self._unicorn = engine

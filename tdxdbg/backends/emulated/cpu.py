@@ -17,13 +17,13 @@ from typing import Final, NamedTuple
 
 from unicorn import x86_const
 
-from tdxdbg.abi.regs import RAX, RCX, RDI, RSI
+from tdxdbg.abi.regs import RAX, RCX, RDI, RSI, U64
 from tdxdbg.backends.emulated import context as ctx
 from tdxdbg.backends.emulated import vmcb
 from tdxdbg.backends.emulated.context import Context
 from tdxdbg.backends.emulated.memory import PAGE_SHIFT, PRIVATE, Memory
 from tdxdbg.backends.emulated.nested import TABLES_AT, NestedTable
-from tdxdbg.backends.emulated.paging import WRITE, translate
+from tdxdbg.backends.emulated.paging import WRITE, is_canonical, translate
 from tdxdbg.backends.emulated.unicorn_lib import Unicorn
 from tdxdbg.backends.emulated.vmcb import StartState
 from tdxdbg.errors import BackendError
@@ -37,6 +37,11 @@ _HIDDEN_SIZE: Final = 0x10000
 #: VMRUN with RAX = the control block; NOP.
 _STUB: Final = bytes.fromhex("0f01d890")
 _NOP_AT: Final = 3
+#: Translated guest code that is kept: its bytes, and as many as this for each block. A
+#: block that is entered one instruction further on is another one, so it becomes far
+#: more than the guest has, at some 100 bytes for one; Unicorn would keep 1 GiB of it.
+_MOST_CODE: Final = 1 << 18
+_BLOCK: Final = 64
 #: Walks of two operands that cross a page, with the operands.
 _MOST_PAGES: Final = 32
 
@@ -46,8 +51,11 @@ _DR7_IO: Final = 0x2_0402
 _NO_PORT: Final = 0xFFFF_FFFF
 #: Exits of a page walk, which may have been that for the instruction itself.
 _WALKS: Final = frozenset({vmcb.NESTED_PAGE_FAULT, vmcb.EXCEPTION + 14})
-#: Exits that do not come at an instruction that was begun and is not done.
-_SPECIAL: Final = _WALKS | {vmcb.VINTR, vmcb.EXCEPTION + 1}
+_GENERAL_PROTECTION: Final = vmcb.EXCEPTION + 13
+#: Exits that may not come at an instruction that was begun and is not done.
+_SPECIAL: Final = _WALKS | {vmcb.VINTR, vmcb.EXCEPTION + 1, _GENERAL_PROTECTION}
+#: Bytes of an instruction at most.
+_LONGEST: Final = 15
 _EFER_SVME: Final = 1 << 12
 #: Always 1.
 _CR0_ET: Final = 1 << 4
@@ -121,6 +129,7 @@ class Cpu:
         self._entering = False
         #: Bytes of guest code that are translated: page of the buffer -> ranges in the buffer.
         self._code_ranges: dict[int, set[tuple[int, int]]] = defaultdict(set)
+        self._code_size = 0
         self._to_protect: list[int] = []
         self._translating = Context(unicorn)
         unicorn.on_exit(self._on_exit)
@@ -195,6 +204,8 @@ class Cpu:
             if self.loaded is not None:
                 unicorn.flush_tlb()
             self.loaded = context
+        if self._code_size > _MOST_CODE:
+            self._forget_code()
         if self._memory.changed:
             self.forget_changed_code()
         self._code = Kind.COUNT
@@ -216,11 +227,11 @@ class Cpu:
             return _new(Exit, (code, begun - 1, 0, 0, False, 0))
         if code == Kind.COUNT:
             return Exit(code, min(begun, count))
-        if code in _WALKS:
+        if code in _WALKS or code == _GENERAL_PROTECTION:
             # An instruction that could not be fetched was not counted as begun.
-            fetched = context.q[ctx.RETURN_ADDRESS] != 0
+            retired = begun - (not _is_between(code, context))
             context.q[ctx.RETURN_ADDRESS] = 0
-            return Exit(code, begun - fetched, self.fault_address())
+            return Exit(code, retired, self.fault_address() if code in _WALKS else 0)
         if code == vmcb.VINTR:
             return Exit(code, begun)
         if code == Kind.IO or code == vmcb.EXCEPTION + 1:
@@ -341,6 +352,7 @@ class Cpu:
 
     def _forget_code(self) -> None:
         self.unicorn.flush_code()
+        self._code_size = 0
         self._code_ranges.clear()
         self._nested.code_pages.clear()
 
@@ -363,10 +375,7 @@ class Cpu:
             self._code = code
             self._fetched = True
             running.fetch()
-            between = code in _SPECIAL and (
-                code == vmcb.VINTR or (code in _WALKS and not running.q[ctx.RETURN_ADDRESS])
-            )
-            running.settle_flags(between=between)
+            running.settle_flags(between=code in _SPECIAL and _is_between(code, running))
         if code == vmcb.VINTR:
             # Close the window at once: Unicorn looks at interrupts before it looks
             # whether it should stop, and would come back here for ever.
@@ -397,13 +406,17 @@ class Cpu:
         self.unicorn.stop()
 
     def _on_translation(self, address: int, size: int) -> None:
-        """Remember where in the RAM the block is; stop before it if the page is writable.
+        """Remember where in the RAM the block is; stop before it if the page is writable,
+        or if there is too much code by now.
 
         It is translated by the page tables of now, which is why this is done
         here and not after the slice.
         """
         if self._entering:
             return
+        self._code_size += size + _BLOCK
+        if self._code_size > _MOST_CODE:
+            self.unicorn.stop()
         context = self._translating
         context.fetch()
         if not context.is_64bit:
@@ -419,6 +432,20 @@ class Cpu:
                     self._to_protect.append(page)
                     self.unicorn.stop()
             self._code_ranges[page].add((offset, offset + end - start))
+
+
+def _is_between(code: int, context: Context) -> bool:
+    """Whether a special exit came before the next instruction was begun.
+
+    A walk says from where it was done: nowhere, for code. A #GP does so only if
+    it comes of a walk, which is when RIP is, or runs into, no canonical address.
+    """
+    if code == vmcb.VINTR:
+        return True
+    if code == vmcb.EXCEPTION + 1 or context.q[ctx.RETURN_ADDRESS]:
+        return False
+    last = context.rip + _LONGEST - 1 & U64
+    return code in _WALKS or not (is_canonical(context.rip) and is_canonical(last))
 
 
 def _nothing_to_undo(context: Context) -> tuple[int, int, int]:

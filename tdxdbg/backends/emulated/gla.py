@@ -37,7 +37,7 @@ def find_plain(memory: Memory, context: Context, shared_mask: int, gpa: int) -> 
     """
     for address in _candidates(memory, context, shared_mask):
         found = translate(memory, context, shared_mask, address, 0)
-        if found.table_gpa < 0 and (found.gpa & ~shared_mask ^ gpa) & _PAGE_MASK == 0:
+        if found.is_mapped and (found.gpa & ~shared_mask ^ gpa) & _PAGE_MASK == 0:
             return address & _PAGE_MASK | gpa & ~_PAGE_MASK
     return -1
 

@@ -60,6 +60,13 @@ class Translation(NamedTuple):
     entries: tuple[int, ...] = ()
     size: int = 0
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether there is a page, permissions aside; without one `gpa` says nothing."""
+        if self.table_gpa >= 0:
+            return False
+        return self.fault < 0 or bool(self.fault & PRESENT and not self.fault & RESERVED)
+
 
 def is_canonical(address: int, *, la57: bool = False) -> bool:
     """Whether the upper bits of a 64-bit linear address repeat bit 47 (56)."""

@@ -119,7 +119,7 @@ def gpa_pieces(
     while size > 0:
         step = min(size, PAGE - (address & (PAGE - 1)))
         found = translate(memory, context, shared_mask, address, 0)
-        if found.table_gpa >= 0 or (found.fault >= 0 and not found.fault & paging.PRESENT):
+        if not found.is_mapped:
             return None
         pieces.append((found.gpa & ~shared_mask, step))
         address = address + step & U64
@@ -156,7 +156,7 @@ class CodeReader:
 
     def _remember(self, context: Context, rip: int) -> None:
         found = translate(self._memory, context, self._shared_mask, rip, 0)
-        offset = self._memory.offset(found.gpa & -PAGE) if found.table_gpa < 0 else -1
+        offset = self._memory.offset(found.gpa & -PAGE) if found.is_mapped else -1
         if offset < 0 or not found.entries:
             return
         if len(self._walks) >= _WALKS:

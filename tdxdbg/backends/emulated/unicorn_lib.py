@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Final
 
 from tdxdbg.errors import BackendError
@@ -169,8 +170,9 @@ class Unicorn:
 
     # --- contexts ---------------------------------------------------------------------
 
+    @cached_property
     def context_size(self) -> int:
-        """Bytes of a context, with its header."""
+        """Bytes of a context, with its header; asking takes milliseconds."""
         size: int = uclib.uc_context_size(self.handle)
         return size
 

@@ -33,16 +33,16 @@ DEVICE_GPA: Final = 0xFEC0_0000
 REPORT_FATAL: Final = 0x10003
 
 
-def page_tables(shared_mask: int) -> bytes:
-    """2 MiB pages, for ring 3 as well."""
+def page_tables(shared_mask: int, at: int = TABLES) -> bytes:
+    """2 MiB pages, for ring 3 as well; `at`: the GPA where they are to be."""
     tables = bytearray(0x5000)
 
     def put(offset: int, entry: int) -> None:
         struct.pack_into("<Q", tables, offset, entry)
 
-    put(0, TABLES + 0x1000 | 7)
+    put(0, at + 0x1000 | 7)
     for number in range(3):
-        put(0x1000 + 8 * number, TABLES + 0x2000 + 0x1000 * number | 7)
+        put(0x1000 + 8 * number, at + 0x2000 + 0x1000 * number | 7)
     for page in range(RAM >> 21):
         put(0x2000 + 8 * page, page << 21 | 0x87)
         put(0x3000 + 8 * page, page << 21 | 0x87 | shared_mask)
@@ -50,9 +50,9 @@ def page_tables(shared_mask: int) -> bytes:
     return bytes(tables)
 
 
-def descriptors() -> bytes:
+def descriptors(tss_at: int = TSS) -> bytes:
     """0x10 code, 0x18 data, 0x20 code32 and 0x28 data and 0x30 code of ring 3, 0x38 TSS."""
-    tss = 0x0000_8900_0000_0067 | (TSS & 0xFFFFFF) << 16
+    tss = 0x0000_8900_0000_0067 | (tss_at & 0xFFFFFF) << 16
     table = (
         0,
         0,
@@ -98,11 +98,11 @@ def gates(wanted: Iterable[int | Gate]) -> bytes:
     return bytes(table)
 
 
-def task_state() -> bytes:
-    """RSP0 0x380000, IST1 0x390000."""
+def task_state(rsp0: int = 0x380000, ist1: int = 0x390000) -> bytes:
+    """A TSS with these stacks."""
     tss = bytearray(0x68)
-    struct.pack_into("<Q", tss, 4, 0x380000)
-    struct.pack_into("<Q", tss, 0x24, 0x390000)
+    struct.pack_into("<Q", tss, 4, rsp0)
+    struct.pack_into("<Q", tss, 0x24, ist1)
     return bytes(tss)
 
 

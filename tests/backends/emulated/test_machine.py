@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import random
+import resource
+import struct
 from itertools import pairwise
 from typing import Final
 
@@ -236,6 +238,68 @@ def test_an_instruction_limit_is_exact() -> None:
     assert (subject.instructions, subject.vcpus[0].context.rip) == (1002, CODE + 6)
     assert subject.run_to(2000) == Pause(Why.INSTRUCTIONS, 0)
     assert subject.instruction_limit == 1001
+
+
+#: xor %ecx, %ecx; add $-1, %ecx; mov $1 << 60, %rax; jmp *%rax
+FAR_JUMP: Final = "31c9 83c1ff 48b80000000000000010 ffe0"
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 100])
+def test_a_jump_out_of_the_address_space_is_done_wherever_one_stops(stride: int) -> None:
+    """Nothing can be fetched there: #GP before an instruction that is not begun."""
+    subject = jumper(FAR_JUMP)
+    while subject.instructions < 6:
+        end = min(subject.instructions + stride, 6)
+        assert isinstance(subject.run_to(end), Pause)
+        assert subject.instructions == end
+    once = jumper(FAR_JUMP)
+    once.run_to(6)
+    assert state(subject) == state(once)
+    error, rip, _, rflags = frame(subject)
+    assert (error, rip) == (0, 1 << 60)
+    assert rflags & 0x8D5 == 0x84  # SF, PF
+
+
+@pytest.mark.parametrize(("code", "rip", "done"), [(FAR_JUMP, CODE, 4), ("90", 1 << 60, 0)])
+def test_what_cannot_be_fetched_is_not_counted(code: str, rip: int, done: int) -> None:
+    """However the vCPU came there: by a jump, or by a debugger."""
+    subject = jumper(code, handled=False)
+    subject.set_registers(0, subject.registers(0).regs, rip)
+    assert isinstance(subject.resume(), TdExit)
+    assert subject.instructions == done
+
+
+def frame(subject: Machine) -> tuple[int, ...]:
+    """What the #GP pushed: error code, RIP, CS, RFLAGS."""
+    data = subject.read_gpa(subject.vcpus[0].context.regs.rsp, 32)
+    assert data is not None
+    return struct.unpack("<4Q", data)
+
+
+def jumper(code: str, *, handled: bool = True) -> Machine:
+    """In the TD before this code; a #GP handler that stays where it is, or a triple fault."""
+    subject = machine("serial", (13,) if handled else ())
+    subject.write_gpa(CODE, bytes.fromhex(code))
+    subject.write_gpa(CODE + 0x1000 + 32 * 13, b"\xeb\xfe")
+    subject.enter(0, NO_REGS)
+    return subject
+
+
+def test_stops_in_long_blocks_do_not_fill_the_memory() -> None:
+    """Each place where a run goes on is the begin of another block of translated code."""
+    subject, once = jumper("90" * 3500), jumper("90" * 3500)
+    before = resident()
+    while subject.instructions < 3400:
+        subject.step()
+    assert resident() - before < 64 << 20
+    once.run_to(3400)
+    assert state(subject) == state(once)
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
 
 
 def test_a_run_can_be_interrupted_before_each_slice() -> None:

@@ -14,6 +14,7 @@ from tdxdbg.backends.emulated import context as ctx
 from tdxdbg.backends.emulated import paging, vmcb
 from tdxdbg.backends.emulated.cpu import Exit
 from tdxdbg.backends.emulated.machine import Machine
+from tdxdbg.backends.emulated.space import CodeReader, peek
 from tests.backends.emulated.harness import CODE, TABLES, machine
 
 #: Linear address whose tables the tests change; its page is at 0x600000.
@@ -126,3 +127,19 @@ def test_walks_that_leave_the_ram_say_where() -> None:
     context = SUBJECT.vcpus[0].context
     found = paging.translate(memory, context, 1 << 47, 100 << 39, 0)
     assert found.table_gpa == 1 << 45
+
+
+@pytest.mark.parametrize(
+    "entry", [PAGE | LARGE, PAGE | PRESENT | 1 << 51], ids=["absent", "reserved"]
+)
+def test_what_is_not_mapped_is_not_read(entry: int) -> None:
+    """Nor the second time, when the walk could be remembered, nor by who only looks."""
+    memory = SUBJECT.platform.memory
+    walk([PRESENT] * 4, READ, user=False, write_protect=False)
+    context = SUBJECT.vcpus[0].context
+    context.rip = ADDRESS
+    reader = CodeReader(memory, SUBJECT.platform.shared_mask)
+    assert reader.read(context)[:1] == b"\xf4"
+    memory.write(0x612000 + 8 * 8, struct.pack("<Q", entry))
+    assert reader.read(context) == reader.read(context) == b""
+    assert peek(memory, context, SUBJECT.platform.shared_mask, ADDRESS, 1) is None
