@@ -21,8 +21,6 @@ from tests.index.files import write_trace
 from tests.ui.screens import app_on, screen_text
 
 SIZE = (120, 40)
-#: Blocks of 4096 rows are all the same.
-CPUID = [row for row in range(ROWS) if row % 4096 % 3 == 2]
 ROWS = 600
 
 
