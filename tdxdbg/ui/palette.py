@@ -54,7 +54,7 @@ _EXTRA: Final[dict[str, tuple[str, str]]] = {
     "warning": ("error", "reverse bold"),
     "italic": ("why", "italic"),
 }
-_STATES: Final = ("shared", "private", "mixed", "dim")
+_STATES: Final = ("shared", "private", "mixed")
 #: Solid cells of the GPA map by state.
 _CELLS: Final[dict[str, str]] = {
     "private": "private",
@@ -176,4 +176,5 @@ ROLES: Final = (
     frozenset(COLOURS)
     | frozenset(_EXTRA)
     | {f"{name}_{how}" for name in _STATES for how in ("lit", "now")}
+    | {"dim_lit"}
 )

@@ -68,5 +68,5 @@ def test_without_colour_a_cell_is_a_glyph_too() -> None:
     with Terminal(*arguments, columns=120, rows=40, env={"NO_COLOR": "1"}) as terminal:
         terminal.wait_for("exit 9/21")
         terminal.send("s" * 5)
-        terminal.wait_for("74000000[▓▓▓▓▓▓▓▓▓▓░░░░░░]")
+        terminal.wait_for("74000000[▓▓▓▓▓", "▓░░")
         assert "▀" not in terminal.text

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tdxdbg.engine import GpaMap, Td
 from tdxdbg.ui.gpa_map.cells import STATES, Cells, Ground, changed_pages, sweep
+from tdxdbg.ui.gpa_map.draw import SINGLES
 from tdxdbg.ui.gpa_map.layout import arranged, list_alone
 from tdxdbg.ui.gpa_map.ranges import Ranges
 from tdxdbg.ui.gpa_map.view import MapView
@@ -25,7 +26,7 @@ from tdxdbg.ui.gpa_map.window import (
     zoomed,
 )
 from tdxdbg.ui.gpa_map.words import size_about
-from tdxdbg.ui.palette import CELLS
+from tdxdbg.ui.palette import CELLS, ROLES
 from tdxdbg.ui.themes import choose, load_themes
 
 PAGES = 512
@@ -512,3 +513,7 @@ def test_a_palette_of_the_terminal_does_not_mix() -> None:
 
 def test_the_codes_of_cells_are_the_roles_of_the_palette() -> None:
     assert CELLS[: len(STATES)] == STATES
+
+
+def test_cells_that_are_glyphs_have_roles_that_every_theme_is_tested_with() -> None:
+    assert set(SINGLES) <= ROLES

@@ -38,11 +38,14 @@ _PAIRS: Final = [[f"{upper}/{lower}" for lower in CELLS] for upper in CELLS]
 def _single(code: int) -> str:
     """The role of a cell that is a glyph."""
     mark, state = divmod(code, len(STATES))
-    name = {UNMAPPED: "dim", BEYOND: "dim"}.get(state, STATES[state])
-    return ("{}", "{}_lit", "{}_now", "focus")[mark].format(name)
+    if state in (UNMAPPED, BEYOND):
+        # Dim is for text: not every theme has a colour for what lies behind text.
+        return ("dim", "dim_lit", "private_now", "focus")[mark]
+    return ("{}", "{}_lit", "{}_now", "focus")[mark].format(STATES[state])
 
 
-_SINGLES: Final = [_single(code) for code in range(len(CELLS))]
+#: Roles of cells that are glyphs, by code.
+SINGLES: Final = [_single(code) for code in range(len(CELLS))]
 _SPACE: Final = own(" ")
 _OPEN: Final = own("[")
 _CLOSE: Final = own("]")
@@ -139,7 +142,7 @@ def _row(upper: bytes, lower: bytes | None, edge: str, gpa: int, digits: int) ->
     if lower is None:
         for code, same in groupby(upper):
             glyph = GLYPHS[code % len(STATES)] if code < _CURSOR else _POINT
-            spans.append((repeat(glyph, sum(1 for _ in same)), _SINGLES[code]))
+            spans.append((repeat(glyph, sum(1 for _ in same)), SINGLES[code]))
     else:
         for (one, other), pairs in groupby(zip(upper, lower, strict=True)):
             glyph = GLYPHS[one % len(STATES)] if one == other else _HALF
@@ -179,4 +182,4 @@ def legend(width: int, halves: bool) -> Line:
 
 
 def _sample(code: int, halves: bool) -> Span:
-    return GLYPHS[code % len(STATES)], _PAIRS[code][code] if halves else _SINGLES[code]
+    return GLYPHS[code % len(STATES)], _PAIRS[code][code] if halves else SINGLES[code]
