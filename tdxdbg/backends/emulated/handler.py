@@ -84,13 +84,14 @@ class Handler:
 
         Raises WatchedError where a write to watched memory comes next.
         """
-        method = self._table.get(end.code)
-        if method is not None:
-            try:
-                return method(vcpu, end)
-            except GuestFaultError as fault:
-                self._platform.cpu.flush_tlb()
-                return self._deliver(vcpu, fault.event)
+        try:
+            return self._table.get(end.code, self._other)(vcpu, end)
+        except GuestFaultError as fault:
+            self._platform.cpu.flush_tlb()
+            return self._deliver(vcpu, fault.event)
+
+    def _other(self, vcpu: Vcpu, end: Exit) -> ModuleExit | None:
+        """MOV of a debug register, and exceptions that are the guest's own affair."""
         if vmcb.READ_DR0 <= end.code < vmcb.EXCEPTION:
             return self._mov_dr(vcpu, end)
         vector = end.code - vmcb.EXCEPTION

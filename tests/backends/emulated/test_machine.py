@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from tdxdbg.abi import vmx
 from tdxdbg.abi.regs import NO_REGS
 from tdxdbg.backends import Pause, Why
 from tdxdbg.backends.emulated import apic
@@ -16,7 +17,7 @@ from tdxdbg.backends.emulated import context as ctx
 from tdxdbg.backends.emulated.machine import QUIET_INSTRUCTIONS, Machine, MachineCheckpoint
 from tdxdbg.backends.emulated.vcpu import Where
 from tdxdbg.engine.state import TdExit
-from tests.backends.emulated.harness import CODE, Gate, answer, is_pending, machine, run
+from tests.backends.emulated.harness import CODE, TABLES, Gate, answer, is_pending, machine, run
 
 #: Every guest that stops by itself, and what it needs.
 GUESTS: Final[dict[str, tuple[int | Gate, ...]]] = {
@@ -283,6 +284,16 @@ def jumper(code: str, *, handled: bool = True) -> Machine:
     subject.write_gpa(CODE + 0x1000 + 32 * 13, b"\xeb\xfe")
     subject.enter(0, NO_REGS)
     return subject
+
+
+@pytest.mark.parametrize("code", ["0f23c0", "0f21c0", "0f22c0", "0fa2", "f4", "660f01cc"])
+def test_code_that_runs_from_a_stale_translation_faults_where_it_exits(code: str) -> None:
+    """Its page tables are gone by then, and those of the handler with them."""
+    # movq $0, TABLES
+    subject = jumper("48c70425" + TABLES.to_bytes(4, "little").hex() + "00000000" + code)
+    last = subject.run_to(3)
+    assert isinstance(last, TdExit)
+    assert last.vp_enter_ret & 0xFFFF == vmx.TRIPLE_FAULT
 
 
 def test_stops_in_long_blocks_do_not_fill_the_memory() -> None:

@@ -30,7 +30,7 @@ from tests.backends.emulated.harness import (
     page_tables,
     task_state,
 )
-from tests.backends.emulated.streams import stream
+from tests.backends.emulated.streams import handlers, stream, talk
 from tests.backends.emulated.test_machine import registers
 
 pytestmark = pytest.mark.fuzz
@@ -40,7 +40,7 @@ EXITS: Final = 50
 
 
 def build(seed: int) -> tuple[Machine, TdParams]:
-    """A TD whose code is a random stream."""
+    """A TD whose code is a random stream; every other one talks to the host and the module."""
     chance = random.Random(seed)
     gpaw, vcpus = chance.choice((48, 52)), chance.choice((1, 1, 2))
     params = TdParams(
@@ -54,8 +54,8 @@ def build(seed: int) -> tuple[Machine, TdParams]:
         Image(GDT, descriptors()),
         Image(TSS, task_state()),
         Image(IDT, gates(range(32))),
-        Image(CODE, stream(chance)),
-        Image(CODE + 0x1000, chance.randbytes(0x1000)),
+        Image(CODE, talk(chance) if seed % 2 else stream(chance)),
+        Image(CODE + 0x1000, handlers(chance) if seed % 2 else chance.randbytes(0x1000)),
     )
     ram = (Slot(0, RAM),)
     config = TdConfig(params, ram, (start,) * vcpus, images, ((0, ADDED),), seed)
