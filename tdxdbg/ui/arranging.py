@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from textual.app import ComposeResult
 
 from tdxdbg.ui.commands.feature import Commands
@@ -142,7 +144,7 @@ class Arranging(Commands, inherit_bindings=False):
 
     def save_view(self) -> object:
         """What to remember of the panes of this screen; None when nothing was changed."""
-        view = self.desk.view
+        view = replace(self.desk.view, zoomed=False)
         return to_data(view) if view != View() else None
 
     def load_view(self, value: object) -> str:
@@ -151,8 +153,8 @@ class Arranging(Commands, inherit_bindings=False):
             view = from_data(value, self.panes)
         except LayoutError as error:
             raise ValueError(str(error)) from None
-        self._look(view)
-        return "layout" if view.sizes or view.zoomed else ""
+        self._look(replace(view, zoomed=False))
+        return "layout" if view.sizes else ""
 
     def action_layouts(self) -> None:
         """Choose among the layouts, or save this one."""

@@ -69,7 +69,7 @@ def test_a_guest_runs_to_its_end_and_its_console_is_shown() -> None:
 
 def test_what_is_typed_ahead_of_a_prompt_is_not_lost() -> None:
     with live("mapgpa_retry") as terminal:
-        terminal.wait_for(" IN TD ", "6 code")
+        terminal.wait_for(" IN TD ", "9 code")
         terminal.send("@rsp\r")
         terminal.wait_for("virtual", gone="memory at")
 
