@@ -17,7 +17,7 @@ COUNT: Final = int(os.environ.get("TDXDBG_FUZZ", "2000")) // 200
 
 @pytest.fixture(autouse=True)
 def started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers are started as a person's are: this process is too large, and has threads, to fork."""
+    """As a person starts workers: this process is too large to fork, and has threads."""
     monkeypatch.setattr(stream_run, "STARTED", 1)
 
 
