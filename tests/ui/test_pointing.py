@@ -263,24 +263,6 @@ async def test_enter_twice_in_the_tree_filters_on_its_row() -> None:
         assert app.cursor.row == 3
 
 
-async def test_the_filter_prompt_takes_it_where_there_is_one() -> None:
-    taken: list[str] = []
-
-    class WithPrompt(ReplayApp, inherit_bindings=False):
-        BINDINGS = ReplayApp.BINDINGS
-
-        def action_filter_with(self, text: str) -> None:
-            taken.append(text)
-
-    made = app_on(demo.mapgpa(), at=1)
-    app = WithPrompt(made.trace, made.palette, at=1)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.press("enter", "enter")
-        await pilot.pause()
-    assert taken == ["leaf == MapGPA"]
-    assert app.matches is None
-
-
 @pytest.mark.parametrize("size", [(80, 24), (30, 10), (20, 6)])
 async def test_every_value_of_hostile_data_can_be_decoded(size: tuple[int, int]) -> None:
     app = app_on(demo.hostile())

@@ -9,6 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tdxdbg.resources import samples_dir
+from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.layout import CODE
 from tdxdbg.ui.live.app import LiveApp
 from tdxdbg.ui.panes.code import CodePane
@@ -20,21 +21,32 @@ RETRY = samples_dir() / "mapgpa_64mib_interrupted.tdxt"
 Compare = Callable[..., bool]
 
 
-@pytest.mark.parametrize("pane", ["1", "2", "3", "4", "5", "6", "7", "9"])
-def test_pane(snap_compare: Compare, pane: str) -> None:
+LOOKS = ["dark", "light", "ascii"]
+
+
+def looking(look: str, at: int) -> ReplayApp:
+    """The sample in one of the looks."""
+    if look == "ascii":
+        return app_on(RETRY, at=at, ascii_only=True)
+    return app_on(RETRY, at=at, theme=f"tdx-{look}")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("pane", ["1", "2", "3", "4", "5", "6", "7", "8", "9"])
+def test_pane(snap_compare: Compare, pane: str, look: str) -> None:
     """One pane alone, in the middle of the first MapGPA."""
-    app = app_on(RETRY, at=9)
+    app = looking(look, 9)
     assert snap_compare(app, press=["s", pane, "escape", "z"], terminal_size=(80, 24))
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
-def test_screen(snap_compare: Compare, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)], ids=["80", "120", "200"])
+def test_screen(snap_compare: Compare, size: tuple[int, int], look: str) -> None:
     """The TD entry that says RETRY."""
-    app = app_on(RETRY, at=10)
-    assert snap_compare(app, press=["S"], terminal_size=size)
+    assert snap_compare(looking(look, 10), press=["S"], terminal_size=size)
 
 
-@pytest.mark.parametrize("theme", ["tdx-light", "tdx-colorblind"])
+@pytest.mark.parametrize("theme", ["tdx-high-contrast", "tdx-16", "tdx-colorblind"])
 def test_theme(snap_compare: Compare, theme: str) -> None:
     app = app_on(RETRY, at=10, theme=theme)
     assert snap_compare(app, press=["S"], terminal_size=(80, 24))
