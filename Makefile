@@ -8,6 +8,8 @@ JOBS ?= auto
 FUZZ ?= 100000
 
 PY := .venv/bin/python
+# A worker that crashed is not replaced: pytest-xdist 3.8 may wait for its replacement for ever.
+XDIST := --dist loadgroup --max-worker-restart=0
 
 .PHONY: help run test lint unit fuzz samples guests screenshots lock clean setup setup-dev
 .NOTPARALLEL:
@@ -42,10 +44,10 @@ lint: setup-dev
 	.venv/bin/lint-imports
 
 unit: setup-dev
-	$(PY) -m pytest -n $(JOBS) --dist loadgroup --cov=tdxdbg.engine --cov=tdxdbg.module --cov-branch --cov-fail-under=100 $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(JOBS) $(XDIST) --cov=tdxdbg.engine --cov=tdxdbg.module --cov-branch --cov-fail-under=100 $(PYTEST_ARGS)
 
 fuzz: setup-dev
-	TDXDBG_FUZZ=$(FUZZ) $(PY) -m pytest -n $(JOBS) --timeout=0 -m fuzz $(PYTEST_ARGS)
+	TDXDBG_FUZZ=$(FUZZ) $(PY) -m pytest -n $(JOBS) $(XDIST) --timeout=0 -m fuzz $(PYTEST_ARGS)
 
 samples: setup-dev
 	$(PY) tools/make_samples.py

@@ -43,6 +43,10 @@ _SCAN_ENDED: Final = 64
 _IN_MEMORY: Final = 32 << 20
 _SPILL: Final = 1 << 20
 _MAX_DAMAGED: Final = 10_000
+_CUT: Final = (
+    "the file was overwritten or cut while it was open, and cannot be read any more; open it again"
+)
+_PRIVATE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
 class RowRecords(NamedTuple):
@@ -73,6 +77,8 @@ class Trace:
         #: Where the last row was found: the next one asked for is mostly near.
         self._hint = 0
         self._fd = -1
+        #: Whether the file became shorter while it was open.
+        self._lost = False
         self._close_file: weakref.finalize[..., Trace] | None = None
         self._attach(buffer)
 
@@ -141,12 +147,14 @@ class Trace:
     @property
     def buffer(self) -> memoryview:
         """All whole records, for readers of columns (layout.py); nothing in it is checked."""
+        self._look_at_file()
         start = self._header.length
         return self._slots.view[start : start + self._slots.count * RECORD_SIZE]
 
     @property
     def head(self) -> memoryview:
         """The header's bytes."""
+        self._look_at_file()
         return self._slots.view[: self._header.length]
 
     def __len__(self) -> int:
@@ -172,6 +180,7 @@ class Trace:
 
     def data(self) -> bytes:
         """The whole file as bytes, header included, without what was cut off at its end."""
+        self._look_at_file()
         return bytes(self._slots.view[: self._slots.offset(self._slots.count)])
 
     # --- records ----------------------------------------------------------------------
@@ -201,6 +210,7 @@ class Trace:
         """The index of a row's first record; raises IndexError when there is no such row."""
         if not 0 <= row < self._rows:
             raise IndexError(f"row {row} of {self._rows}")
+        self._look_at_file()
         self._hint = first_of_row(self._slots, row, self._hint)
         return self._hint
 
@@ -257,6 +267,7 @@ class Trace:
 
     def checkpoint_before(self, index: int) -> tuple[int, dict[str, object]] | None:
         """The newest checkpoint at or before this record, with its own index."""
+        self._look_at_file()
         at: int | None = min(index, self._slots.count - 1)
         for _ in range(SEARCH):
             at = None if at is None or at < 0 else good_before(self._slots, at, 0)
@@ -276,6 +287,7 @@ class Trace:
 
     def newest_checkpoint(self, index: int) -> int:
         """Where this record says that the newest checkpoint is, unchecked; -1: none."""
+        self._look_at_file()
         at = min(max(index, 0), self._slots.count - 1)
         return (
             at
@@ -284,6 +296,7 @@ class Trace:
         )
 
     def _get(self, index: int) -> Record | None:
+        self._look_at_file()
         try:
             record = self._slots.record(index)
             if record.row >= self._rows and record.kind < Kind.CHECKPOINT:
@@ -310,16 +323,42 @@ class Trace:
 
     def refresh(self) -> int:
         """Takes in what was appended to the file since; returns the number of new slots."""
-        if self._fd < 0:
+        if self._fd < 0 or self._lost:
             return 0
         size = os.fstat(self._fd).st_size
         before = self._slots.count
         if size <= len(self._slots.view):
+            self._look_at_file()
             return 0
         old_view, old_buffer = self._slots.view, self._buffer
         self._attach(mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ))
         _release(old_view, old_buffer)
         return self._slots.count - before
+
+    @property
+    def cut(self) -> str:
+        """What to say of a file that became shorter while it was open; empty as long as it did not.
+
+        All its records are damaged then.
+        """
+        self._look_at_file()
+        return _CUT if self._lost else ""
+
+    def _look_at_file(self) -> None:
+        """To read a map beyond the end of its file kills: what was there is then damaged.
+
+        The file may be cut between this look and the reading, which is a
+        matter of microseconds. A recording that is only appended to never is.
+        """
+        if self._fd < 0 or self._lost or os.fstat(self._fd).st_size >= len(self._slots.view):
+            return
+        self._lost = True
+        self._notes.append(_CUT)
+        old_view, old_buffer = self._slots.view, self._buffer
+        self._buffer = mmap.mmap(-1, len(old_view), flags=_PRIVATE, prot=mmap.PROT_READ)
+        self._slots.view = memoryview(self._buffer)
+        self._pages = Pages(self._slots)
+        _release(old_view, old_buffer)
 
     def close(self) -> None:
         """Unmaps the file; the trace must not be used afterwards."""

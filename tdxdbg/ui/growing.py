@@ -21,6 +21,8 @@ class Growing(Core, inherit_bindings=False):
         #: The file is looked at; and the cursor goes with its end.
         self.watching = False
         self.at_end = False
+        #: It was said that the file is not there any more.
+        self._gone = False
 
     # Textual calls the one of each class.
     def on_mount(self) -> None:
@@ -46,6 +48,11 @@ class Growing(Core, inherit_bindings=False):
         self.tell("following the recording: k or g looks back, f follows again", "ok")
 
     def _poll(self) -> None:
+        if not self._gone and (cut := self.trace.cut):
+            self._gone = True
+            self.watching = self.at_end = False
+            self.show()
+            self.tell(cut)
         if not self.watching:
             return
         try:

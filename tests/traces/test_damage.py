@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import struct
 import time
@@ -312,6 +313,32 @@ def test_gigabytes_of_zeros_are_dropped_at_once(tmp_path: Path) -> None:
     assert time.perf_counter() - start < 2
     assert len(trace) == 4
     assert "zero bytes at the end dropped" in trace.problems[0]
+    trace.close()
+
+
+@pytest.mark.parametrize("left", [0, 100, HEADER_SIZE, HEADER_SIZE + 4999 * RECORD_SIZE])
+def test_a_file_that_is_overwritten_while_it_is_open(left: int, tmp_path: Path) -> None:
+    """To read a map beyond the end of its file would kill the process."""
+    path = tmp_path / "cut.tdxt"
+    path.write_bytes(Trace.from_records(META, journal(1000)).data())
+    trace = open_trace(path)
+    slots = trace.n_records
+    assert trace.cut == ""
+    assert trace.row_records(0)
+    os.truncate(path, left)
+    assert trace.row_records(999) == []
+    assert [*trace.records()] == []
+    assert len(trace) == 1000
+    assert trace.n_records == slots
+    assert trace.checkpoint_before(slots - 1) is None
+    assert trace.newest_checkpoint(slots - 1) == -1
+    assert not any(trace.data())
+    with trace.buffer as part:
+        assert len(part) == slots * RECORD_SIZE
+    assert "overwritten or cut while it was open" in trace.cut
+    assert trace.cut == trace.problems[0]
+    path.write_bytes(GOOD * 1000)
+    assert trace.refresh() == 0, "it may be another recording by now"
     trace.close()
 
 

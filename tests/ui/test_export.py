@@ -222,6 +222,7 @@ async def test_what_the_other_process_says_is_shown_in_one_line(folder: Path) ->
     path.write_bytes(demo.mapgpa().data())
     app = app_on(path)
     async with app.run_test(size=(80, 24)) as pilot:
+        path.unlink()
         path.write_bytes(b"no recording \x1b[31m" * 20)
         app.action_export("queue")
         await until_said(pilot, app, "not written: ")
