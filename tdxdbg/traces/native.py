@@ -211,6 +211,8 @@ class Trace:
         if not 0 <= row < self._rows:
             raise IndexError(f"row {row} of {self._rows}")
         self._look_at_file()
+        if self._lost:
+            return 0
         self._hint = first_of_row(self._slots, row, self._hint)
         return self._hint
 
@@ -224,6 +226,8 @@ class Trace:
 
     def _row(self, row: int, limit: int) -> RowRecords:
         index = self.first_record(row)
+        if self._lost:
+            return RowRecords([], False)
         slots = self._slots
         found: list[tuple[int, Record]] = []
         vcpu: int | None = None
@@ -268,6 +272,8 @@ class Trace:
     def checkpoint_before(self, index: int) -> tuple[int, dict[str, object]] | None:
         """The newest checkpoint at or before this record, with its own index."""
         self._look_at_file()
+        if self._lost:
+            return None
         at: int | None = min(index, self._slots.count - 1)
         for _ in range(SEARCH):
             at = None if at is None or at < 0 else good_before(self._slots, at, 0)

@@ -102,7 +102,7 @@ async def test_from_the_first_exit_on(tmp_path: Path, monkeypatch: pytest.Monkey
 
 async def test_a_file_that_is_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "cut.tdxt"
-    path.write_bytes(demo.long_run(3000).data())
+    path.write_bytes(demo.long_run(300).data())
     app = app_on(path)
     async with app.run_test(size=SIZE) as pilot:
         assert "port 0x3f8 1B 0x0" in screen_text(app)[2]
@@ -114,4 +114,4 @@ async def test_a_file_that_is_overwritten(tmp_path: Path) -> None:
         await pilot.press("G", "k", "S", "s", "/", *"port == 1", "enter")
         await pilot.pause(0.1)
         assert app.cursor.row
-        app.trace.close()
+    app.trace.close()
