@@ -27,6 +27,7 @@ from tdxdbg.engine import GENERATIONS, Engine, Outcome, Reentry, Td, TdExit
 from tdxdbg.module import TdParams
 from tdxdbg.session.recorder import Recorder
 from tdxdbg.session.run import Run
+from tdxdbg.session.worker import settle
 from tdxdbg.traces.meta import TraceMeta
 from tdxdbg.traces.records import answer, step_record, td_exit
 from tdxdbg.vmm import Vmm
@@ -183,6 +184,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     exits = options.exits
+    # As in the process of a live run.
+    settle()
     print(f"{exits} exits a run, {options.runs} runs in turn, medians")
     works = {
         "bare loop": bare,

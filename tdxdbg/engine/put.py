@@ -8,6 +8,8 @@ from tdxdbg.engine.notes import Note
 from tdxdbg.engine.state import Completer, Outcome, Vcpu
 
 _new = tuple.__new__
+# An Enum's members are slow to look up.
+_EXIT_TO_USERSPACE = Outcome.EXIT_TO_USERSPACE
 
 
 def set_status(vcpu: Vcpu, status: int) -> None:
@@ -50,4 +52,4 @@ def to_userspace(
     vcpu.valid = valid = vcpu.valid | written
     vcpu.completer = completer
     vcpu.run = _new(KvmRun, (exit_reason, layout, union, written, valid, pio))
-    return Outcome.EXIT_TO_USERSPACE
+    return _EXIT_TO_USERSPACE

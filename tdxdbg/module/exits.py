@@ -27,11 +27,14 @@ _EEQ_FAILING_LEVEL_SHIFT: Final = 3
 _EEQ_STATE_SHIFT: Final = 6
 _EEQ_IS_LEAF: Final = 1 << 14
 
+# An Enum's members are slow to look up.
+_ASYNC_FAULT: Final = LastExit.ASYNC_FAULT
+
 
 def leave(vcpu: VcpuState, guest: Guest, how: LastExit, regs: Regs | None = None) -> None:
     """Save the guest in TDVPS: `regs` where they differ from those it stopped with."""
     vcpu.regs = guest.regs if regs is None else regs
-    vcpu.rip = guest.rip if how is LastExit.ASYNC_FAULT else guest.rip + guest.length
+    vcpu.rip = guest.rip if how is _ASYNC_FAULT else guest.rip + guest.length
     vcpu.last_exit = how
     vcpu.last_exit_tsc = guest.tsc
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tdxdbg.module.tdx_module import TdxModule
 
 _new: Final = tuple.__new__
+# An Enum's members are slow to look up.
+_TDVMCALL: Final = LastExit.TDVMCALL
+_MODULE_EXIT: Final = Kind.MODULE_EXIT
 
 #: XMM registers, which cross by the bitmap too; the module does not hold them.
 _XMM_SELECT: Final = 0xFFFF_0000
@@ -30,12 +33,12 @@ def vmcall(module: TdxModule, vcpu: VcpuState, guest: Guest) -> Done | Result:
     if expose & ~(module.params.exposable | _XMM_SELECT):
         return Done(invalid(OPERAND_RCX), regs)
     vcpu.expose = expose
-    leave(vcpu, guest, LastExit.TDVMCALL)
+    leave(vcpu, guest, _TDVMCALL)
     ret = vmx.TDCALL
     if vcpu.bus_lock:
         vcpu.bus_lock = False
         ret |= vmx.BUS_LOCK_DETECTED
-    return _new(ModuleExit, (ret, selected(regs, expose), True, Kind.MODULE_EXIT))
+    return _new(ModuleExit, (ret, selected(regs, expose), True, _MODULE_EXIT))
 
 
 def selected(regs: Regs, expose: int) -> Regs:

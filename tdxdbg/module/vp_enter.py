@@ -30,6 +30,10 @@ _RCX_RESERVED: Final = 0xFFF | 0x3FF << 54
 #: What the host sees of a refused entry because of a suspected zero-step attack.
 _FAKE_QUALIFICATION: Final = vmx.EPT_VIOLATION_ACC_WRITE
 
+# An Enum's members are slow to look up.
+_ENTERED: Final = Kind.ENTERED
+_NONE, _TDVMCALL = LastExit.NONE, LastExit.TDVMCALL
+
 
 class Trouble(IntFlag):
     """What is wrong on the host's side when it enters."""
@@ -131,8 +135,8 @@ def vp_enter(
     guest = _guest_registers(vcpu, regs, host)
     vcpu.regs = guest
     vcpu.rip_on_entry = vcpu.rip
-    vcpu.last_exit = LastExit.NONE
-    return tuple.__new__(Entered, (guest, inject_ve, Kind.ENTERED))
+    vcpu.last_exit = _NONE
+    return tuple.__new__(Entered, (guest, inject_ve, _ENTERED))
 
 
 def _notify(module: TdxModule, vcpu: VcpuState) -> InjectVe | None:
@@ -147,7 +151,7 @@ def _notify(module: TdxModule, vcpu: VcpuState) -> InjectVe | None:
 
 def _guest_registers(vcpu: VcpuState, regs: Regs, host: Host) -> Regs:
     """Step 14: the reply to a TDVMCALL; the hint goes into RAX of the guest."""
-    if vcpu.last_exit is LastExit.TDVMCALL:
+    if vcpu.last_exit is _TDVMCALL:
         return loaded(vcpu.regs, regs, vcpu.expose)
     if host.rcx & HOST_RECOVERABILITY_HINT:
         rax = vcpu.regs[RAX] | status.GUEST_RAX_RECOVERABILITY_HINT

@@ -7,10 +7,9 @@ from typing import Final
 
 from tdxdbg import __version__
 from tdxdbg.backends.emulated.images import GuestOptions, build
-from tdxdbg.backends.emulated.machine import Machine
 from tdxdbg.backends.emulated.td import open_machine
 from tdxdbg.engine import BY_NAME, Td
-from tdxdbg.session.config import LiveConfig, locate
+from tdxdbg.session.config import STEPS_OF_EXIT, LiveConfig, locate
 from tdxdbg.session.policies import load_policies
 from tdxdbg.session.recorder import Recorder
 from tdxdbg.session.run import Run
@@ -39,18 +38,15 @@ def open_world(config: LiveConfig, poll: Callable[[], bool]) -> tuple[World, Rec
     vmm = Vmm(load_policies(config.policies), board)
     td = vmm.td(loaded.td)
     machine = open_machine(loaded.config)
-    _limit(machine, config)
     run = Run(machine, td, BY_NAME[config.generation], vmm)
     recorder = Recorder(config.record, metadata(config, td), run.engine)
     world = World(run, recorder, poll)
+    if config.exits:
+        machine.exit_budget = config.exits
+        world.step_budget = config.exits * STEPS_OF_EXIT
     if config.instructions:
         world.budget = config.instructions
     return world, recorder
-
-
-def _limit(machine: Machine, config: LiveConfig) -> None:
-    if config.exits:
-        machine.exit_budget = config.exits
 
 
 def metadata(config: LiveConfig, td: Td) -> TraceMeta:

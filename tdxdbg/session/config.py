@@ -17,6 +17,9 @@ from tdxdbg.traces.meta import GPA_WIDTHS
 _LONGEST: Final = 4096
 _MOST_POLICIES: Final = 64
 
+#: Engine steps that one exit of the budget may take: a MapGPA of 16 GiB fits.
+STEPS_OF_EXIT: Final = 1 << 14
+
 
 @dataclass(frozen=True, slots=True)
 class LiveConfig:
@@ -26,7 +29,9 @@ class LiveConfig:
     generation's name, "" the newest. `vcpus`: 0 is what the guest is made for.
     `memory` in MiB. `policies` of the VMM, by name. `record`: where the
     recording goes. `seed`: for RDRAND and RDSEED. `exits` and `instructions`:
-    after how many the run stops for good, 0 never.
+    after how many the run stops for good, 0 never. Exits are those from the TD;
+    as one MapGPA can be 2^30 exits to userspace, STEPS_OF_EXIT engine steps for
+    each end it too.
     """
 
     guest: str

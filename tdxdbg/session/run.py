@@ -86,6 +86,13 @@ class Why(Enum):
     START = "the start of the run"
 
 
+# An Enum's members are slow to look up.
+_IN_TD, _HELD = Where.IN_TD, Where.HELD
+_STEP: Final = Why.STEP
+_REENTER_TD: Final = Outcome.REENTER_TD
+_new: Final = tuple.__new__
+
+
 class Stop(NamedTuple):
     """`vcpu` is the one that matters; `detail` may hold the guest's own text, unescaped.
 
@@ -175,6 +182,7 @@ class Run:
         #: The newest TD exit of each vCPU.
         self.exit_of: dict[int, TdExit] = {}
         self._waiting: list[TdExit] = []
+        self._stepped = [Stop(Why.STEP, vcpu.index) for vcpu in machine.vcpus]
         self._enter_all()
 
     def _enter_all(self) -> None:
@@ -208,10 +216,10 @@ class Run:
         """
         while True:
             self._intervene()
-            if self.where is not Where.IN_TD:
+            if self.where is not _IN_TD:
                 return self._answer()
             stop = self._run_td(min(limit, self._next_intervention()))
-            if stop.why is Why.STEP or not self._is_due():
+            if stop.why is _STEP or not self._is_due():
                 return stop
 
     def _run_td(self, limit: int) -> Stop:
@@ -272,18 +280,18 @@ class Run:
         if self.sink is not None:
             self.sink.append(step_record(row, vcpu, step, self._clock.tsc))
         self.last = vcpu, step
-        if step.outcome is Outcome.REENTER_TD:
-            self.where = Where.IN_TD
+        if step.outcome is _REENTER_TD:
+            self.where = _IN_TD
             self._enter(vcpu, step)
         else:
-            self.where = Where.HELD
+            self.where = _HELD
             reply = self.vmm.reply(vcpu, step, self.machine, self)
-            self.held = Held(vcpu, step, reply, reply)
+            self.held = _new(Held, (vcpu, step, reply, reply))
         if self.steps == len(self.row_of_step):
             self.row_of_step.append(row)
             self.instructions_at.append(self.machine.instructions)
         self.steps += 1
-        return Stop(Why.STEP, vcpu)
+        return self._stepped[vcpu]
 
     def _enter(self, vcpu: int, step: Step) -> None:
         """TDH.VP.ENTER; what exits at once is the next step's."""

@@ -6,6 +6,7 @@ says what to run (`server` does it); the process ends when the client is gone.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -52,6 +53,13 @@ def _open(channel: Channel) -> Worker | None:
         return None
 
 
+def settle() -> None:
+    """Let the collector look at less, and more rarely: a run makes few cycles and much else."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 def main(arguments: list[str]) -> NoReturn:
     """Serve the client at the other end of a socket."""
     # An interrupt from the terminal is the client's, who asks for it.
@@ -64,6 +72,7 @@ def main(arguments: list[str]) -> NoReturn:
     try:
         worker = _open(channel)
         if worker is not None:
+            settle()
             worker.serve()
             worker.finish()
     except MemoryError:

@@ -48,6 +48,8 @@ class World:
         self.poll = poll or _never
         #: Guest instructions since the start that are not gone beyond.
         self.budget = _FOREVER
+        #: Engine steps since the start, likewise.
+        self.step_budget = _FOREVER
         self._wanted = Breakpoints()
         #: The run stands before a write that a watchpoint found.
         self._at_write = False
@@ -114,6 +116,8 @@ class World:
         if run.where is Where.IN_TD and run.machine.exits > run.machine.exit_budget:
             # Refused at each entry, it never comes to where the machine looks.
             return Stop(Why.EXITS, run.machine.current)
+        if run.steps >= self.step_budget:
+            return Stop(Why.EXITS, run.last[0])
         now = run.machine.instructions
         stop = run.step(min(now + _SLICE, goal.instructions))
         if stop.why is Why.STEP:

@@ -11,7 +11,7 @@ import marshal
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from tdxdbg.abi.regs import Regs
+from tdxdbg.abi.regs import NO_REGS, Regs
 from tdxdbg.engine.kvm_run import EMPTY, KvmRun
 from tdxdbg.engine.state import InKernel, Outcome, Reentry, SetMemoryAttributes, Step, TdExit
 from tdxdbg.traces.pack import ANSWER_TYPES
@@ -30,19 +30,24 @@ def flatten(records: Iterable[Record]) -> bytes:
     """Records, bodies of the right types, for `rebuild` of the same version of Python."""
     rows: list[tuple[Any, ...]] = []
     add = rows.append
+    before: Regs | None = None
     for kind, row, vcpu, time, body, known, source in records:
         if type(body) is Step:
             outcome, regs, run, run_flags, completer, errno, effects, _ = body
             if run is not None:
                 reason, _, union, written, valid, pio = run
                 run = (reason + 0, union, written, valid, pio)  # type: ignore[assignment]
+            # Most steps leave the registers as they are.
+            given = () if regs is before else regs
+            before = regs
             add(
                 (kind + 0, row, vcpu, time, known, source, outcome + 0, run, run_flags,
-                 completer + 0, errno, effects + 0, *regs)
+                 completer + 0, errno, effects + 0, *given)
             )  # fmt: skip
         elif type(body) is TdExit:
             _, ret, regs, registers, in_kernel, signal = body
             inside = None if in_kernel is None else tuple(in_kernel)
+            before = regs
             add((1, row, vcpu, time, known, source, ret, registers, inside, signal, *regs))
         else:
             add((kind + 0, row, vcpu, time, known, source, _plain(body)))
@@ -62,16 +67,19 @@ def _plain(body: Body) -> object:
 
 def rebuild(data: bytes) -> list[Record]:
     """What `flatten` was given. Only for bytes that this program made itself."""
-    return [_record(row) for row in marshal.loads(data)]
+    records: list[Record] = []
+    before = NO_REGS
+    for number, row, vcpu, time, known, source, *rest in marshal.loads(data):
+        kind = _KINDS[number]
+        body = _body(kind, vcpu, rest, before)
+        if isinstance(body, (TdExit, Step)):
+            before = body.regs
+        records.append(Record(kind, row, vcpu, time, body, known, source))
+    return records
 
 
-def _record(plain: Sequence[Any]) -> Record:
-    number, row, vcpu, time, known, source = plain[:6]
-    kind = _KINDS[number]
-    return Record(kind, row, vcpu, time, _body(kind, vcpu, plain[6:]), known, source)
-
-
-def _body(kind: Kind, vcpu: int, rest: Sequence[Any]) -> Body:
+def _body(kind: Kind, vcpu: int, rest: Sequence[Any], before: Regs) -> Body:
+    """`before`: the registers of the newest record that has some."""
     if kind is _TD_EXIT:
         ret, registers, inside, signal, *regs = rest
         in_kernel = None if inside is None else InKernel._make(inside)
@@ -90,6 +98,5 @@ def _body(kind: Kind, vcpu: int, rest: Sequence[Any]) -> Body:
     if plain is not None:
         reason, union, written, valid, pio = plain
         run = KvmRun(reason, EMPTY, union, written, valid, pio)
-    return Step(
-        _OUTCOMES[outcome], Regs._make(regs), run, run_flags, completer, errno, effects
-    )  # fmt: skip
+    after = Regs._make(regs) if regs else before
+    return Step(_OUTCOMES[outcome], after, run, run_flags, completer, errno, effects)

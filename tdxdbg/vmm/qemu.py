@@ -33,6 +33,11 @@ EVENT_NOTIFY: Final = 1 << 1
 #: Bytes of data in an answer.
 _DATA: Final = 8
 
+# An Enum's members are slow to look up.
+_KVM_ERROR: Final = Outcome.KVM_ERROR
+#: To an exit that wants no answer.
+_DONE: Final = Reply()
+
 # The members of kvm_run that matter, from their start (engine/kvm_run.py).
 _IO: Final = Struct("<BBHI")  # direction, size, port, count
 _MMIO: Final = Struct("<Q8sIB")  # phys_addr, data, len, is_write
@@ -77,7 +82,7 @@ class Qemu:
         """The reply to one exit; never raises for anything a guest does."""
         step = ask.step
         run = step.run
-        if step.outcome is Outcome.KVM_ERROR:
+        if step.outcome is _KVM_ERROR:
             if step.errno in (errno.EINTR, errno.EAGAIN):
                 return Reply()
             if run is None or step.errno != errno.EFAULT or run.exit_reason != Exit.MEMORY_FAULT:
@@ -101,7 +106,7 @@ class Qemu:
         for at in range(0, min(count * size, len(run.pio)), size):
             stop = stop or devices.ports.write(port, run.pio[at : at + size])
         devices.interrupt(ask.events)
-        return Reply(stop=stop)
+        return Reply(stop=stop) if stop else _DONE
 
     def _mmio(self, ask: Ask, run: KvmRun) -> Reply:
         gpa, data, size, is_write = _MMIO.unpack_from(run.union)

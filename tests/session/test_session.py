@@ -265,6 +265,15 @@ def test_a_budget_ends_a_run_that_is_refused_at_each_entry() -> None:
         assert session.reverse_step(40).cont().steps == 50
 
 
+def test_a_budget_ends_one_mapgpa_of_everything() -> None:
+    """Its exits to userspace are 2^30, and from the TD one."""
+    with Session.open("mapgpa_everything", gpaw=52, exits=2) as session:
+        state = session.cont()
+        assert (state.why, state.steps, state.row) == ("exit budget used up", 2 << 14, 0)
+        assert session.cont().steps == 2 << 14
+        assert session.reverse_step(3).cont().steps == 2 << 14
+
+
 def test_breakpoints_and_watchpoints(retry: Session) -> None:
     first = retry.add_breakpoint("leaf == MapGPA")
     state = retry.cont()

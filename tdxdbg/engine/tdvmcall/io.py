@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _UNION: Final = Struct("<BBHIQ")
 _WRITTEN: Final = 0xFFFF
 
+# An Enum's members are slow to look up.
+_EXIT_IO: Final = Exit.IO
+_PIO_IN, _PIO_OUT = Completer.PIO_IN, Completer.PIO_OUT
+_REENTER_TD: Final = Outcome.REENTER_TD
+
 
 def handle(kvm: Engine, vcpu: Vcpu, event: Input) -> Outcome:
     """tdx_emulate_io of 6.16: all 64 bits of size and direction count."""
@@ -42,18 +47,18 @@ def _emulate(kvm: Engine, vcpu: Vcpu, event: Input, size: int, direction: int) -
     if _in_kernel(kvm, event, port):
         vcpu.notes += (notes.IO_IN_KERNEL,)
         _in_kernel_value(kvm, vcpu, event, size, direction)
-        return Outcome.REENTER_TD
+        return _REENTER_TD
     data = (regs[R15] & (1 << 8 * size) - 1).to_bytes(size, "little") if direction else bytes(size)
     vcpu.pio = data + vcpu.pio[size:]
     vcpu.pio_size = size
     vcpu.notes += (notes.IO_EXIT,)
     return to_userspace(
         vcpu,
-        Exit.IO,
+        _EXIT_IO,
         kvm_run.IO,
         _UNION.pack(direction, size, port, 1, PIO_PAGE_OFFSET) + vcpu.union[16:],
         _WRITTEN,
-        Completer.PIO_OUT if direction else Completer.PIO_IN,
+        _PIO_OUT if direction else _PIO_IN,
         data,
     )
 
@@ -61,7 +66,8 @@ def _emulate(kvm: Engine, vcpu: Vcpu, event: Input, size: int, direction: int) -
 def _in_kernel(kvm: Engine, event: Input, port: int) -> bool:
     if type(event) is TdExit and event.in_kernel is not None and event.in_kernel.handled:
         return True
-    return any(first <= port <= last for first, last in kvm.td.pio_devices)
+    devices = kvm.td.pio_devices
+    return bool(devices) and any(first <= port <= last for first, last in devices)
 
 
 def _in_kernel_value(kvm: Engine, vcpu: Vcpu, event: Input, size: int, direction: int) -> None:
@@ -77,7 +83,7 @@ def complete_in(kvm: Engine, vcpu: Vcpu, event: Reentry) -> Outcome:
     """tdx_complete_pio_in: the old leaf number in R11 is overwritten, upper bits 0."""
     set_value(vcpu, int.from_bytes(vcpu.pio[: vcpu.pio_size], "little"))
     vcpu.notes += (notes.IO_IN_COMPLETE,)
-    return Outcome.REENTER_TD
+    return _REENTER_TD
 
 
 def complete_out(kvm: Engine, vcpu: Vcpu, event: Reentry) -> Outcome:
@@ -85,4 +91,4 @@ def complete_out(kvm: Engine, vcpu: Vcpu, event: Reentry) -> Outcome:
     if kvm.generation.io_out_sets_r11:
         set_value(vcpu, 0)
     vcpu.notes += (notes.IO_OUT_COMPLETE,)
-    return Outcome.REENTER_TD
+    return _REENTER_TD
