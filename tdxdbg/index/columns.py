@@ -165,7 +165,7 @@ def read_rows(trace: Trace, at: Place, window: int = WINDOW) -> tuple[Rows, Plac
     stop = min(at.slot + max(window, 4 * _REACH), trace.n_records)
     if at.slot >= stop:
         return np.zeros(0, ROW), at
-    view = trace.buffer[at.slot * RECORD_SIZE : stop * RECORD_SIZE]
+    view = trace.slots(at.slot, stop)
     return _Window(view, at, len(trace)).settled()
 
 

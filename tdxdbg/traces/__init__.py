@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from io import BufferedReader, FileIO
+from itertools import chain
 from typing import BinaryIO, Final, NamedTuple
 
 from tdxdbg.errors import BackendError, TraceError
-from tdxdbg.traces import ftrace, jsonl, native
+from tdxdbg.traces import compressed, ftrace, jsonl, native
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.records import Kind, Record, TraceMeta
 from tdxdbg.traces.writer import Writer
@@ -87,33 +88,74 @@ def _open(file: BinaryIO, name: str, *, regular: bool) -> Trace:
     head = file.read(HEAD_SIZE)
     if not head:
         raise TraceError(f"{name}: the file is empty")
-    found = next((item for item in FORMATS if item.sniff(head)), None)
-    if found is None:
-        known = ", ".join(item.name for item in FORMATS)
-        raise TraceError(f"{name}: not a recording that tdxdbg knows; it reads: {known}")
+    packing = compressed.packing_of(head)
+    if packing is not None:
+        return _open_packed(packing, head, file, name, regular=regular)
+    found = _format_of(head, name)
     if regular:
         file.seek(0)
         return found.read(file, name)
-    with _copy(head, file, name) as copy:
+    with _copy(_to_end(head, file, name), name) as copy:
         return found.read(copy, name)
 
 
-def _copy(head: bytes, file: BinaryIO, name: str) -> BinaryIO:
-    """A seekable copy of `head` and everything that comes after it, up to MAX_PIPE."""
+def _open_packed(
+    packing: compressed.Packing, head: bytes, file: BinaryIO, name: str, *, regular: bool
+) -> Trace:
+    if regular and packing.name == "zstd":
+        from tdxdbg.traces.archive import open_archive
+
+        archive = open_archive(file, name)
+        if archive is not None:
+            return archive
+    plain = compressed.Inflated(packing, head, file, name)
+    pieces = iter(plain)
+    first = b""
+    while len(first) < HEAD_SIZE and (piece := next(pieces, b"")):
+        first += piece
+    if not first:
+        raise TraceError(f"{name}: {plain.problem or 'there is nothing in it'}")
+    found = _format_of(first, name)
+    with _copy(chain((first,), pieces), name) as copy:
+        trace = found.read(copy, name)
+    if plain.problem:
+        trace.note_problem(plain.problem)
+    return trace
+
+
+def _format_of(head: bytes, name: str) -> Format:
+    found = next((item for item in FORMATS if item.sniff(head[:HEAD_SIZE])), None)
+    if found is None:
+        known = ", ".join(item.name for item in FORMATS)
+        raise TraceError(
+            f"{name}: not a recording that tdxdbg knows; it reads: {known}; "
+            f"also compressed: {', '.join(item.name for item in compressed.PACKINGS)}"
+        )
+    return found
+
+
+def _to_end(head: bytes, file: BinaryIO, name: str) -> Iterator[bytes]:
+    """`head` and everything that comes after it, up to MAX_PIPE."""
+    size, chunk = 0, head
+    while chunk:
+        size += len(chunk)
+        if size > MAX_PIPE:
+            raise TraceError(f"{name}: more than {MAX_PIPE >> 30} GiB; save it to a file first")
+        yield chunk
+        chunk = file.read(_CHUNK)
+
+
+def _copy(chunks: Iterable[bytes], name: str) -> BinaryIO:
+    """A seekable copy of all of them."""
     with ExitStack() as stack:
         copy = stack.enter_context(_temporary_file(name))
-        size, chunk = 0, head
-        while chunk:
-            size += len(chunk)
-            if size > MAX_PIPE:
-                raise TraceError(f"{name}: more than {MAX_PIPE >> 30} GiB; save it to a file first")
+        for chunk in chunks:
             left = memoryview(chunk)
             while left:
                 try:
                     left = left[copy.write(left) :]
                 except OSError as problem:
                     raise _no_room(name, problem) from None
-            chunk = file.read(_CHUNK)
         copy.seek(0)
         stack.pop_all()
     return BufferedReader(copy)

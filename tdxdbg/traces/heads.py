@@ -105,8 +105,7 @@ class Heads:
         return sorted(rows, reverse=direction < 0)
 
     def _data(self, block: int) -> bytes:
-        start = block * BLOCK * RECORD_SIZE
-        with self.trace.buffer as view, view[start : start + BLOCK * RECORD_SIZE] as part:
+        with self.trace.slots(block * BLOCK, (block + 1) * BLOCK) as part:
             return bytes(part)
 
 

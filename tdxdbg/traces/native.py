@@ -19,7 +19,6 @@ from typing import BinaryIO, Final, NamedTuple, Self
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import layout
 from tdxdbg.traces.header import Header, pack_header, read_header
-from tdxdbg.traces.layout import RECORD_SIZE
 from tdxdbg.traces.meta import TraceMeta
 from tdxdbg.traces.pack import Packer
 from tdxdbg.traces.pages import Pages
@@ -89,13 +88,16 @@ class Trace:
         except TraceError:
             view.release()
             raise
-        end = find_end(view, header.length)
         self._buffer = buffer
         self._header = header
-        self._slots = Slots(view, header.length, end.records)
+        self._slots = self._slots_of(view, header.length)
+        end = find_end(self._slots, len(view) - header.length)
         self._pages = Pages(self._slots)
         self._rows = end.rows
         self._tail_problems = end.problems
+
+    def _slots_of(self, view: memoryview, start: int) -> Slots:
+        return Slots(view, start, 0)
 
     @classmethod
     def open(cls, file: BinaryIO, name: str) -> Trace:
@@ -147,9 +149,12 @@ class Trace:
     @property
     def buffer(self) -> memoryview:
         """All whole records, for readers of columns (layout.py); nothing in it is checked."""
+        return self.slots(0, self._slots.count)
+
+    def slots(self, first: int, stop: int) -> memoryview:
+        """The bytes of slots [first, stop), as `buffer`; what an archive has to unpack for that."""
         self._look_at_file()
-        start = self._header.length
-        return self._slots.view[start : start + self._slots.count * RECORD_SIZE]
+        return self._slots.part(first, min(stop, self._slots.count))
 
     @property
     def head(self) -> memoryview:
@@ -181,7 +186,7 @@ class Trace:
     def data(self) -> bytes:
         """The whole file as bytes, header included, without what was cut off at its end."""
         self._look_at_file()
-        return bytes(self._slots.view[: self._slots.offset(self._slots.count)])
+        return bytes(self.head) + bytes(self.buffer)
 
     # --- records ----------------------------------------------------------------------
 

@@ -66,9 +66,9 @@ class Pages:
     def _read(self, number: int) -> _Page:
         slots = self._slots
         first = number * _SIZE
-        end = slots.offset(min(first + _SIZE, slots.count))
+        stop = min(first + _SIZE, slots.count)
         page = _Page({}, {})
-        with slots.view[slots.offset(first) : end] as view:
+        with slots.part(first, stop) as view:
             for at, (kind, vcpu, row) in enumerate(_HEAD.iter_unpack(view), first):
                 if kind < Kind.CHECKPOINT:
                     page.rows.setdefault(row, []).append(at)

@@ -27,10 +27,9 @@ class End(NamedTuple):
     problems: tuple[str, ...]
 
 
-def find_end(view: memoryview, start: int) -> End:
-    """Looks at the end of the records, which start at offset `start` (bytes)."""
-    size = len(view) - start
-    slots = Slots(view, start, size // RECORD_SIZE)
+def find_end(slots: Slots, size: int) -> End:
+    """Looks at the end of the records, which are `size` bytes; `slots.count` is set to it."""
+    slots.count = size // RECORD_SIZE
     problems = []
     if size % RECORD_SIZE:
         at = slots.offset(slots.count)
@@ -65,8 +64,7 @@ def _zero_slots(slots: Slots) -> int:
     """How many slots at the end are all zeros, by bisection: there may be gigabytes."""
 
     def is_zero(index: int) -> bool:
-        at = slots.offset(index)
-        return slots.view[at : at + RECORD_SIZE] == _ZEROS
+        return slots.part(index, index + 1) == _ZEROS
 
     if not slots.count or not is_zero(slots.count - 1):
         return 0

@@ -63,6 +63,10 @@ class Slots:
     def offset(self, index: int) -> int:
         return self.start + index * RECORD_SIZE
 
+    def part(self, first: int, stop: int) -> memoryview:
+        """The bytes of slots [first, stop), unchecked."""
+        return self.view[self.start + first * RECORD_SIZE : self.start + stop * RECORD_SIZE]
+
     def kind(self, index: int) -> int:
         """The kind as the slot says, unchecked."""
         return self.view[self.start + index * RECORD_SIZE]

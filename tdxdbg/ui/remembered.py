@@ -20,7 +20,6 @@ from stat import S_ISREG
 from typing import Final, NamedTuple, TypeVar
 
 from tdxdbg.traces import Trace
-from tdxdbg.traces.layout import RECORD_SIZE
 from tdxdbg.traces.meta import dump_json, load_json
 
 _VERSION: Final = 1
@@ -149,7 +148,7 @@ def memory_of_trace(trace: Trace, path: str) -> Memory:
     names = []
     if trace.n_records >= _RECORDS:
         known = meta.copy()
-        known.update(trace.buffer[: _RECORDS * RECORD_SIZE])
+        known.update(trace.slots(0, _RECORDS))
         names.append(known.hexdigest()[:32])
     meta.update(b"\0" + os.fsencode(place))
     names.append(meta.hexdigest()[:32])
