@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,35 +15,45 @@ from tdxdbg.traces.native import Trace
 from tdxdbg.traces.writer import Writer
 from tests.traces.journals import META, journal, row
 
-_ENDLESS = """
-import sys
+#: Writers that are killed at random moments, each a process of its own.
+_KILLED = """
+import os, random, signal, sys, time
 from tdxdbg.traces.writer import Writer
 from tests.traces.journals import META, row
-with Writer(sys.argv[1], META) as writer:
-    print("ready", flush=True)
-    number = 0
-    while True:
-        if number % 50 == 49:
-            writer.checkpoint({"row": number, "filler": "x" * 500})
-        for record in row(number):
-            writer.write(record)
-        number += 1
+
+def write(path, buffered):
+    with Writer(path, META, buffered=buffered) as writer:
+        os.write(ready[1], b"!")
+        number = 0
+        while True:
+            if number % 50 == 49:
+                writer.checkpoint({"row": number, "filler": "x" * 500})
+            for record in row(number):
+                writer.write(record)
+            number += 1
+
+chance = random.Random(5)
+for attempt in range(int(sys.argv[2])):
+    ready = os.pipe()
+    child = os.fork()
+    if not child:
+        write(f"{sys.argv[1]}/{attempt}.tdxt", attempt % 2 == 1)
+    os.read(ready[0], 1)
+    time.sleep(chance.choice((0, chance.uniform(0, 0.002), chance.uniform(0.002, 0.02))))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(ready[0])
+    os.close(ready[1])
 """
+_ATTEMPTS = 200
 
 
 def test_a_killed_writer_loses_at_most_its_last_record(tmp_path: Path) -> None:
-    chance = random.Random(5)
-    for attempt in range(6):
+    command = [sys.executable, "-c", _KILLED, str(tmp_path), str(_ATTEMPTS)]
+    subprocess.run(command, cwd=Path(__file__).parents[2], check=True, timeout=150)
+    written = 0
+    for attempt in range(_ATTEMPTS):
         path = tmp_path / f"{attempt}.tdxt"
-        with subprocess.Popen(
-            [sys.executable, "-c", _ENDLESS, str(path)],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
-            time.sleep(chance.uniform(0.001, 0.1))
-            process.send_signal(signal.SIGKILL)
         size = path.stat().st_size
         with open_trace(path) as trace:
             rows = len(trace)
@@ -56,6 +63,8 @@ def test_a_killed_writer_loses_at_most_its_last_record(tmp_path: Path) -> None:
             if rows:
                 last = [record for _, record in trace.row_records(rows - 1)]
                 assert last == row(rows - 1)[: len(last)]
+            written += rows
+    assert written > _ATTEMPTS
 
 
 _LIMITED = """
