@@ -114,6 +114,10 @@ class Joiner:
         """One event; raises ValueError when there are more threads than vCPU numbers."""
         self._handlers[type(event)](at, event)
 
+    def vcpus(self) -> dict[int, int]:
+        """The number of the vCPU that each thread is."""
+        return {number: thread.vcpu for number, thread in self._threads.items()}
+
     def lost(self) -> None:
         """Events were lost: nothing before may be joined with what follows."""
         for thread in self._threads.values():
@@ -163,7 +167,8 @@ class Joiner:
             step = Step(Outcome.KVM_ERROR, NO_REGS, errno=event.errno)
         else:
             step = userspace_step(event.reason, thread.access, thread.exit)
-        slot = self._open(thread, at, Kind.USERSPACE_EXIT, step, records.KNOWN_ERRNO)
+        known = 0 if step.outcome is Outcome.KVM_ERROR and not step.errno else records.KNOWN_ERRNO
+        slot = self._open(thread, at, Kind.USERSPACE_EXIT, step, known)
         if may_read(event.reason, thread.access):
             thread.read = slot
         thread.access = None

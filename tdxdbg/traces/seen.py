@@ -7,6 +7,7 @@ as derived.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from errno import EINTR
 from typing import Final
 
 from tdxdbg.abi import regs as r
@@ -38,6 +39,8 @@ _FOLDED: Final[dict[int, int | None]] = {
     vmx.VMCALL: None,
     vmx.TDCALL: None,
 }
+#: KVM_EXIT_* of a KVM_RUN that failed, and its errno where there is but one.
+_FAILED: Final[dict[int, int]] = {KvmExit.INTR: EINTR, KvmExit.MEMORY_FAULT: 0}
 #: A TDVMCALL exposes R10 and R11; no VMX exit qualification has these bits for such a reason.
 _TDVMCALL_MASK: Final = 1 << r.R10 | 1 << r.R11
 
@@ -137,8 +140,14 @@ def may_read(reason: int, access: Pio | Mmio | None) -> bool:
 
 
 def userspace_step(reason: int, access: Pio | Mmio | None, exit_: SeenExit | None) -> Step:
-    """KVM_RUN returned 0 with this KVM_EXIT_*, after this access in this exit."""
+    """KVM_RUN returned with this KVM_EXIT_*, after this access in this exit.
+
+    Two of them come with an errno: of KVM_EXIT_INTR it can only be EINTR, of
+    KVM_EXIT_MEMORY_FAULT it is not known (0 here).
+    """
     run = recorded_run(reason, b"", 0)
+    if reason in _FAILED:
+        return Step(Outcome.KVM_ERROR, NO_REGS, run, errno=_FAILED[reason])
     if reason == KvmExit.IO and isinstance(access, Pio):
         run = io_run(EXIT_IO_OUT, access)
     elif reason == KvmExit.MMIO and isinstance(access, Mmio):
