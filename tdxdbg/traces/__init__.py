@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from io import BufferedReader, FileIO
+from collections.abc import Callable
 from itertools import chain
 from typing import BinaryIO, Final, NamedTuple
 
 from tdxdbg.errors import BackendError, TraceError
-from tdxdbg.traces import compressed, ftrace, jsonl, native
+from tdxdbg.traces import compressed, ftrace, jsonl, native, perf_script, trace_cmd
+from tdxdbg.traces.copies import Progress, Watched, copy_of, to_end
 from tdxdbg.traces.native import Trace
+from tdxdbg.traces.reader import EVERYBODY, Pids
 from tdxdbg.traces.records import Kind, Record, TraceMeta
 from tdxdbg.traces.writer import Writer
 
@@ -25,45 +25,64 @@ __all__ = ["FORMATS", "Format", "Kind", "Record", "Trace", "TraceMeta", "Writer"
 
 #: How much of a file `sniff` sees, in bytes.
 HEAD_SIZE: Final = 16 << 10
-#: What comes through a pipe is kept in an unlinked file up to this size, in bytes.
-MAX_PIPE: Final = 2 << 30
-_CHUNK: Final = 1 << 20
 
 
 class Format(NamedTuple):
     """`sniff` says whether the first bytes look like this format.
 
     `read` opens a seekable file, and raises TraceError; the second argument is
-    the name for messages.
+    the name for messages. `key` is the name for a command line. `read_some`
+    reads what some processes or threads did; None where none are told apart.
     """
 
     name: str
     sniff: Callable[[bytes], bool]
     read: Callable[[BinaryIO, str], Trace]
+    key: str
+    read_some: Callable[[BinaryIO, str, Pids], Trace] | None = None
+
+
+class _Wanted(NamedTuple):
+    form: str
+    pids: Pids
+    progress: Progress | None
 
 
 #: In the order in which they are asked.
 FORMATS: Final = (
-    Format("tdxdbg trace (.tdxt)", native.sniff, native.read),
-    Format("JSON Lines", jsonl.sniff, jsonl.read),
-    Format("tracefs text (trace, trace_pipe)", ftrace.sniff, ftrace.read),
+    Format("tdxdbg trace (.tdxt)", native.sniff, native.read, "tdxt"),
+    Format("JSON Lines", jsonl.sniff, jsonl.read, "jsonl"),
+    Format("tracefs text (trace, trace_pipe)", ftrace.sniff, ftrace.read, "tracefs", ftrace.read),
+    Format("trace-cmd report", trace_cmd.sniff, trace_cmd.read, "trace-cmd", trace_cmd.read),
+    Format("perf script", perf_script.sniff, perf_script.read, "perf", perf_script.read),
 )
 
 
-def open_trace(path: str | os.PathLike[str]) -> Trace:
+def open_trace(
+    path: str | os.PathLike[str],
+    *,
+    pid: int | Pids = EVERYBODY,
+    progress: Progress | None = None,
+    form: str = "",
+) -> Trace:
     """Opens a recording of any known format; "-" is standard input.
 
+    `pid`: one or several processes or threads; events of others are left out.
+    `progress` is told how many bytes of how many are read, where that is known.
+    `form` is the key of a format; without it the content tells.
     Raises TraceError, one line with the remedy, when there is none, and
     BackendError when the file may not be read.
     """
     path = os.fspath(path)
     name = "standard input" if path == "-" else path
+    pids = frozenset({pid} if isinstance(pid, int) else pid)
+    wanted = _Wanted(form, pids, progress)
     try:
         if path == "-":
-            return _open(_standard_input(), name, regular=False)
-        with open(path, "rb") as file:
+            return _open(_standard_input(), name, wanted, regular=False)
+        with Watched(open(path, "rb", buffering=0), progress) as file:
             regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            return _open(file, name, regular=regular)
+            return _open(file, name, wanted, regular=regular)
     except IsADirectoryError:
         raise TraceError(f"{name}: is a directory; give a file in it") from None
     except FileNotFoundError:
@@ -83,24 +102,30 @@ def _standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def _open(file: BinaryIO, name: str, *, regular: bool) -> Trace:
+def _open(file: BinaryIO, name: str, wanted: _Wanted, *, regular: bool) -> Trace:
     # Looked at before anything is copied: what never ends may be no recording at all.
     head = file.read(HEAD_SIZE)
     if not head:
         raise TraceError(f"{name}: the file is empty")
     packing = compressed.packing_of(head)
     if packing is not None:
-        return _open_packed(packing, head, file, name, regular=regular)
-    found = _format_of(head, name)
+        return _open_packed(packing, head, file, name, wanted, regular=regular)
+    read = _reader(head, name, wanted)
     if regular:
         file.seek(0)
-        return found.read(file, name)
-    with _copy(_to_end(head, file, name), name) as copy:
-        return found.read(copy, name)
+        return read(file, name)
+    with copy_of(to_end(head, file, name), name, wanted.progress) as copy:
+        return read(copy, name)
 
 
 def _open_packed(
-    packing: compressed.Packing, head: bytes, file: BinaryIO, name: str, *, regular: bool
+    packing: compressed.Packing,
+    head: bytes,
+    file: BinaryIO,
+    name: str,
+    wanted: _Wanted,
+    *,
+    regular: bool,
 ) -> Trace:
     if regular and packing.name == "zstd":
         from tdxdbg.traces.archive import open_archive
@@ -115,62 +140,34 @@ def _open_packed(
         first += piece
     if not first:
         raise TraceError(f"{name}: {plain.problem or 'there is nothing in it'}")
-    found = _format_of(first, name)
-    with _copy(chain((first,), pieces), name) as copy:
-        trace = found.read(copy, name)
+    read = _reader(first[:HEAD_SIZE], name, wanted)
+    with copy_of(chain((first,), pieces), name, wanted.progress) as copy:
+        trace = read(copy, name)
     if plain.problem:
         trace.note_problem(plain.problem)
     return trace
 
 
-def _format_of(head: bytes, name: str) -> Format:
-    found = next((item for item in FORMATS if item.sniff(head[:HEAD_SIZE])), None)
+def _reader(head: bytes, name: str, wanted: _Wanted) -> Callable[[BinaryIO, str], Trace]:
+    """What reads a recording that starts like this."""
+    found = next(
+        (
+            item
+            for item in FORMATS
+            if item.key == wanted.form or (not wanted.form and item.sniff(head))
+        ),
+        None,
+    )
     if found is None:
         known = ", ".join(item.name for item in FORMATS)
+        packings = ", ".join(item.name for item in compressed.PACKINGS)
         raise TraceError(
             f"{name}: not a recording that tdxdbg knows; it reads: {known}; "
-            f"also compressed: {', '.join(item.name for item in compressed.PACKINGS)}"
+            f"also compressed with {packings}"
         )
-    return found
-
-
-def _to_end(head: bytes, file: BinaryIO, name: str) -> Iterator[bytes]:
-    """`head` and everything that comes after it, up to MAX_PIPE."""
-    size, chunk = 0, head
-    while chunk:
-        size += len(chunk)
-        if size > MAX_PIPE:
-            raise TraceError(f"{name}: more than {MAX_PIPE >> 30} GiB; save it to a file first")
-        yield chunk
-        chunk = file.read(_CHUNK)
-
-
-def _copy(chunks: Iterable[bytes], name: str) -> BinaryIO:
-    """A seekable copy of all of them."""
-    with ExitStack() as stack:
-        copy = stack.enter_context(_temporary_file(name))
-        for chunk in chunks:
-            left = memoryview(chunk)
-            while left:
-                try:
-                    left = left[copy.write(left) :]
-                except OSError as problem:
-                    raise _no_room(name, problem) from None
-        copy.seek(0)
-        stack.pop_all()
-    return BufferedReader(copy)
-
-
-def _temporary_file(name: str) -> FileIO:
-    import tempfile
-
-    try:
-        # Without a buffer: what does not fit is known where it is written.
-        return tempfile.TemporaryFile(buffering=0)
-    except OSError as problem:
-        raise _no_room(name, problem) from None
-
-
-def _no_room(name: str, problem: OSError) -> TraceError:
-    why = problem.strerror or problem
-    return TraceError(f"{name}: no room for a copy of it: {why}; set TMPDIR to a place with more")
+    if not wanted.pids:
+        return found.read
+    read_some = found.read_some
+    if read_some is None:
+        raise TraceError(f"{name}: a {found.name} names no processes; leave the pid out")
+    return lambda file, name: read_some(file, name, wanted.pids)

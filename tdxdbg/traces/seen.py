@@ -7,6 +7,7 @@ as derived.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from errno import EINTR
 from typing import Final
 
 from tdxdbg.abi import regs as r
@@ -25,6 +26,7 @@ from tdxdbg.engine.kvm_run import KvmRun, Layout, recorded_run
 from tdxdbg.engine.state import InKernel, Outcome, Step, TdExit
 from tdxdbg.traces import kvm_text, records
 from tdxdbg.traces.kvm_text import Mmio, Pio
+from tdxdbg.traces.probes import ProbedExit
 
 #: Reasons that KVM shows instead of TDCALL, and the sub-function behind (facts: kernel_exits 3).
 _FOLDED: Final[dict[int, int | None]] = {
@@ -37,6 +39,8 @@ _FOLDED: Final[dict[int, int | None]] = {
     vmx.VMCALL: None,
     vmx.TDCALL: None,
 }
+#: KVM_EXIT_* of a KVM_RUN that failed, and its errno where there is but one.
+_FAILED: Final[dict[int, int]] = {KvmExit.INTR: EINTR, KvmExit.MEMORY_FAULT: 0}
 #: A TDVMCALL exposes R10 and R11; no VMX exit qualification has these bits for such a reason.
 _TDVMCALL_MASK: Final = 1 << r.R10 | 1 << r.R11
 
@@ -51,6 +55,8 @@ class SeenExit:
         self.sub_function: int | None = None
         self.in_kernel: InKernel | None = None
         self.to_userspace = False
+        #: Whether a probe has told its registers.
+        self.probed = False
         reason = event.reason
         if reason is None:
             return
@@ -74,9 +80,34 @@ class SeenExit:
         self.known |= 1 << register
 
     def derive(self, register: int, value: int) -> None:
-        """The register follows from what was printed."""
+        """The register follows from what was printed, unless it was printed itself."""
+        if self.known >> register & 1 and not self.known >> (records.DERIVED_SHIFT + register) & 1:
+            return
         self.see(register, value)
         self.known |= 1 << (records.DERIVED_SHIFT + register)
+
+    @property
+    def is_tdvmcall(self) -> bool:
+        """Whether it is known to be one."""
+        seen = self.known & records.KNOWN_VP_ENTER_RET
+        return bool(seen) and self.vp_enter_ret & vmx.BASIC_MASK == vmx.TDCALL
+
+    def take_probe(self, event: ProbedExit) -> bool:
+        """The registers that a probe saw; False when this exit has got them already."""
+        if self.probed:
+            return False
+        self.probed = True
+        for register, value in enumerate(event.regs):
+            if event.known >> register & 1:
+                self.see(register, value)
+        self.known &= ~((event.known & records.KNOWN_REGS) << records.DERIVED_SHIFT)
+        if event.ret is not None:
+            self.vp_enter_ret = event.ret
+            self.known |= records.KNOWN_VP_ENTER_RET | records.KNOWN_REASON
+        named = event.known >> r.R10 & 0b11 == 0b11 and not self.regs[r.R10]
+        if self.is_tdvmcall and named:
+            self.sub_function = self.regs[r.R11]
+        return True
 
     def take(self, event: Pio | Mmio) -> None:
         """The access that the guest asked for: its arguments (GHCI: R12 size, R13 direction)."""
@@ -109,8 +140,14 @@ def may_read(reason: int, access: Pio | Mmio | None) -> bool:
 
 
 def userspace_step(reason: int, access: Pio | Mmio | None, exit_: SeenExit | None) -> Step:
-    """KVM_RUN returned 0 with this KVM_EXIT_*, after this access in this exit."""
+    """KVM_RUN returned with this KVM_EXIT_*, after this access in this exit.
+
+    Two of them come with an errno: of KVM_EXIT_INTR it can only be EINTR, of
+    KVM_EXIT_MEMORY_FAULT it is not known (0 here).
+    """
     run = recorded_run(reason, b"", 0)
+    if reason in _FAILED:
+        return Step(Outcome.KVM_ERROR, NO_REGS, run, errno=_FAILED[reason])
     if reason == KvmExit.IO and isinstance(access, Pio):
         run = io_run(EXIT_IO_OUT, access)
     elif reason == KvmExit.MMIO and isinstance(access, Mmio):

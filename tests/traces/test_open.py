@@ -79,7 +79,7 @@ def test_an_empty_file_a_directory_and_nothing_at_all(tmp_path: Path) -> None:
 
 
 def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> object:
+    def refuse(*_: object, **__: object) -> object:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("builtins.open", refuse)
@@ -123,7 +123,7 @@ class Endless(io.RawIOBase):
 
 
 def test_a_pipe_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traces, "MAX_PIPE", 3 << 20)
+    monkeypatch.setattr("tdxdbg.traces.copies.MAX_PIPE", 3 << 20)
     endless = Endless(NATIVE)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(endless)))
     with pytest.raises(TraceError, match="standard input: more than 0 GiB; save it to a file"):
