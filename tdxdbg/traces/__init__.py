@@ -118,6 +118,24 @@ def _open(file: BinaryIO, name: str, wanted: _Wanted, *, regular: bool) -> Trace
         return read(copy, name)
 
 
+def read_stream(
+    file: BinaryIO, head: bytes, name: str, pids: Pids, form: str, *, last: bool
+) -> Trace | None:
+    """Reads what comes bit by bit and begins with `head`, of which `file` stands behind it.
+
+    None when more of it is needed to know what it is; `last`: there is no more.
+    Raises TraceError.
+    """
+    try:
+        read = _reader(head, name, _Wanted(form, pids, None))
+    except TraceError:
+        if last or len(head) >= HEAD_SIZE:
+            raise
+        return None
+    file.seek(0)
+    return read(file, name)
+
+
 def _open_packed(
     packing: compressed.Packing,
     head: bytes,

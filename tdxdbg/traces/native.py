@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import BinaryIO, Final, NamedTuple, Self
+from typing import BinaryIO, ClassVar, Final, NamedTuple, Self
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import layout
@@ -393,13 +393,21 @@ class Trace:
 
 
 class Builder:
-    """Makes a trace out of records, one at a time: what importers use, in a `with`."""
+    """Makes a trace out of records, one at a time: what importers use, in a `with`.
+
+    In a process that imports for another one, `into` is the descriptor of the
+    file that all of it goes to, and `newest` is what is being built.
+    """
+
+    into: ClassVar[int] = -1
+    newest: ClassVar[Builder | None] = None
 
     def __init__(self, meta: TraceMeta, name: str = "trace") -> None:
         self._name = name
         self._packer = Packer()
         self._data = bytearray(pack_header(meta))
-        self._fd = -1
+        self._fd = os.dup(Builder.into) if Builder.into >= 0 else -1
+        Builder.newest = self if Builder.into >= 0 else None
 
     @property
     def rows(self) -> int:
@@ -410,6 +418,11 @@ class Builder:
         """Appends a record; raises ValueError, and is unchanged, when it does not fit."""
         self._data += self._packer.pack(record)
         if len(self._data) > (_IN_MEMORY if self._fd < 0 else _SPILL):
+            self._spill()
+
+    def flush(self) -> None:
+        """What was added is in the file, where there is one."""
+        if self._fd >= 0:
             self._spill()
 
     def _spill(self) -> None:

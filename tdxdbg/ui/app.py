@@ -15,7 +15,7 @@ from tdxdbg.ui.arranging import Arranging
 from tdxdbg.ui.chaining import Chaining
 from tdxdbg.ui.choosing import Choosing
 from tdxdbg.ui.exporting import Exporting
-from tdxdbg.ui.growing import Growing
+from tdxdbg.ui.importing import Importing
 from tdxdbg.ui.keys import KEYS
 from tdxdbg.ui.map_keys import MapKeys
 from tdxdbg.ui.remembers import Remembers
@@ -25,6 +25,7 @@ from tdxdbg.ui.theming import Theming
 
 
 class ReplayApp(
+    Importing,
     MapKeys,
     Answering,
     Exporting,
@@ -32,7 +33,6 @@ class ReplayApp(
     Chaining,
     Surveying,
     Choosing,
-    Growing,
     Remembers,
     Theming,
     inherit_bindings=False,

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Final
 
 from tdxdbg.decode.text import safe
 from tdxdbg.engine import BY_NAME
 from tdxdbg.errors import BackendError
 from tdxdbg.filters import compile_filter
-from tdxdbg.traces import open_trace
+from tdxdbg.traces import HEAD_SIZE, open_trace
+from tdxdbg.traces.background import Background, Job
+from tdxdbg.traces.layout import MAGIC
 from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.remembered import memory_of_trace
 from tdxdbg.ui.settings import Settings, load_settings
 from tdxdbg.ui.themes import ThemeError, Themes, all_themes, for_terminal, notice
+
+#: Recordings of other tools up to this size, in bytes, are imported before they are shown.
+_SHORT: Final = 1 << 20
+#: Seconds until the screen opens on an import that has found no exit yet.
+_FIRST: Final = 2.0
 
 
 def run_replay(
@@ -40,7 +48,8 @@ def run_replay(
     settings, problems = load_settings()
     palette, problems = choose_palette(themes, theme, settings, problems)
     said = notice(themes)
-    with open_trace(path) as trace:
+    background = in_background(path, follow=follow)
+    with background.open(_FIRST) if background is not None else open_trace(path) as trace:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise BackendError("replay needs a terminal; to a file or pipe use: tdxdbg print")
         if at is not None and at >= len(trace):
@@ -60,6 +69,8 @@ def run_replay(
         app.remember(
             memory_of_trace(trace, path), {name for name in given if given[name] is not None}
         )
+        if background is not None:
+            app.come_from(background)
         if follow:
             app.follow_from_start()
         app.run()
@@ -67,6 +78,26 @@ def run_replay(
             raise app.crash
         say_afterwards(app.unremembered)
         return app.return_code or 0
+
+
+def in_background(path: str, *, follow: bool) -> Background | None:
+    """An import that goes on while its first exits are looked at.
+
+    None where it is not worth it, or where nothing is to be imported; what
+    cannot be opened is for `open_trace` to tell.
+    """
+    try:
+        if path == "-":
+            return Background(Job(path, "standard input", stream=True))
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(HEAD_SIZE) if size else b""
+    except (OSError, ValueError):
+        return None
+    if head.startswith(MAGIC) or (size < _SHORT and size and not follow):
+        return None
+    # What has no size, as tracefs files, comes bit by bit.
+    return Background(Job(path, path, stream=follow or not size))
 
 
 def choose_palette(
