@@ -43,6 +43,7 @@ class Importing(Growing, inherit_bindings=False):
         badges = tuple(badge for badge in self.status.badges if badge is not self._import_badge)
         self._import_badge = None if background.ended else self._badge(background)
         self.status.badges = badges if self._import_badge is None else (*badges, self._import_badge)
+        self.status.show(self.timeline, self.queue.moment, self.matches)
         if background.ended:
             self._import = None
             self._poll()
