@@ -46,7 +46,7 @@ PAUSE: Final = 0.02
 #: How long a typed count waits for its G, in seconds.
 COUNT_WAITS: Final = 1.5
 #: Records read, rows counted between two looks at the clock.
-_CATCH_UP: Final = 512
+_CATCH_UP: Final = 128
 _SCAN: Final = 16
 #: Slices of reading between two looks whether the history is known.
 _LOOK: Final = 20
@@ -96,6 +96,8 @@ class Core(Typed[int], inherit_bindings=False):
         #: Where one was before the last jump: row and step.
         self.came_from: tuple[int, int] | None = None
         self._waited = 0
+        #: What was shown last of a place whose history will not be known.
+        self._unknown: Moment | None = None
         self._count = ""
         self._count_from = View()
         self._count_timer: Timer | None = None
@@ -392,7 +394,8 @@ class Core(Typed[int], inherit_bindings=False):
         """A slice of the work that can wait: history, counting."""
         stop = monotonic() + SLICE
         moment = self.panes[QUEUE].moment
-        if moment is not None and moment.gpa_map is None:
+        unknown = moment is not None and moment.gpa_map is None
+        if unknown and moment is not self._unknown:
             self._read_on(stop)
         elif self.matches is not None and self.matches.to_count:
             self._count_on(self.matches, stop)
@@ -410,6 +413,8 @@ class Core(Typed[int], inherit_bindings=False):
         self._waited += 1
         if not left or self._waited % _LOOK == 0:
             self.show()
+        if not left:
+            self._unknown = self.queue.moment
 
     def _count_on(self, matches: Matches, stop: float) -> None:
         count(matches, stop)

@@ -43,6 +43,7 @@ _FIRST: Final = 1 << 30
 #: Colours that a terminal needs for cells of mixed colours.
 _MANY_COLOURS: Final = ("256", "truecolor")
 _UNKNOWN: Final = "What is shared here follows from everything before it, which is still being read"
+_DAMAGED: Final = own("Nothing of this exit can be read: what was shared then is not known.")
 
 
 class GpaMapPane(MomentPane):
@@ -67,11 +68,17 @@ class GpaMapPane(MomentPane):
 
     # --- what is drawn --------------------------------------------------------------------
 
+    def _unknown(self, moment: Moment) -> Safe:
+        if moment.record < 0:
+            return _DAMAGED
+        read = 100 * self.timeline.passed if self.timeline is not None else 0
+        return word(f"{_UNKNOWN} ({read:.0f} %): this is exit {moment.row:,}.")[0]
+
     def draw_moment(self, moment: Moment) -> Drawn:
         gpa_map = moment.gpa_map
         if gpa_map is None:
             self._ranges = None
-            return self.explain(word(f"{_UNKNOWN}: this is row {moment.row}.")[0]), (), None
+            return self.explain(self._unknown(moment)), (), None
         ranges = self._know(gpa_map, moment.td)
         asked, changed = self._asked(moment), moment.changed
         looked = self.view.at if self.view.moved else 0
