@@ -17,8 +17,9 @@ ever appended.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from tdxdbg.abi.regs import KNOWN_ALL, NO_REGS, Regs
 from tdxdbg.decode.summary import RowSummary, summarise
@@ -43,6 +44,8 @@ _DENSE: Final = 32
 _RECORDS_A_ROW: Final = 8
 #: Steps of all cached rows together: a guest's number decides how many one row has.
 _CACHED_STEPS: Final = 8192
+
+Kept = TypeVar("Kept")
 
 
 class Timeline:
@@ -93,7 +96,13 @@ class Timeline:
 
     def recorded_row(self, row: int) -> tuple[list[RowStep], bool]:
         """The steps, and whether the row has more of them."""
-        return cached(self._steps, row, lambda: self._read_row(row))
+        return self._kept(self._steps, row, lambda: self._read_row(row))
+
+    def _kept(self, cache: OrderedDict[int, Kept], row: int, make: Callable[[], Kept]) -> Kept:
+        # What cannot be read any more takes the place of nothing that was read.
+        if row not in cache and self.trace.cut:
+            return make()
+        return cached(cache, row, make)
 
     def _read_row(self, row: int) -> tuple[list[RowStep], bool]:
         steps, more = read_row(self.trace, row)
@@ -109,7 +118,7 @@ class Timeline:
 
     def summary(self, row: int) -> RowSummary:
         """What one line of the queue says, under this timeline's generation."""
-        return cached(self._summaries, row, lambda: self._summarise(row))
+        return self._kept(self._summaries, row, lambda: self._summarise(row))
 
     def _summarise(self, row: int) -> RowSummary:
         return summarise(row, self.row_records(row), self.td)
