@@ -149,7 +149,8 @@ class Core(Typed[int], inherit_bindings=False):
         if self._notice:
             self.hints.say(Message(word(self._notice)[0], "error"))
         elif problems:
-            text = f"{len(problems)} problem{'s' * (len(problems) > 1)} in this file (a: all): "
+            count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+            text = f"{count} in this file ({self.key('about')}: all): "
             self.hints.say(Message(concat(own("‼ "), word(text + problems[0])[0]), "error"))
 
     def on_mount(self) -> None:
@@ -372,6 +373,10 @@ class Core(Typed[int], inherit_bindings=False):
         lines = about_lines(self.timeline, self.size.width)
         title = own("about this recording")
         _ = self.push_screen(Dialog(title, lines, self.palette, self.ascii_only))
+
+    def key(self, id: str) -> str:
+        """The key that does this, as help writes it."""
+        return self.hints.key(id)
 
     def tell(self, text: str, role: str = "error") -> None:
         """News in the place of the keys, until the next key; any text."""

@@ -128,9 +128,9 @@ class Exporting(Pointing, inherit_bindings=False):
 
     def _write_queue(self) -> None:
         if self._writer is not None:
-            self.tell("a file is being written: Esc stops it", "dim")
+            self.tell(f"a file is being written: {self.key('stop')} stops it", "dim")
             return
-        self.tell(f"{_WRITING} exits as JSON Lines; Esc stops it", "dim")
+        self.tell(f"{_WRITING} exits as JSON Lines; {self.key('stop')} stops it", "dim")
         self._writer = self.run_worker(self._written(), group="export", exit_on_error=False)
 
     async def _written(self) -> None:
@@ -171,7 +171,7 @@ class Exporting(Pointing, inherit_bindings=False):
         if self.hints.message and not self.hints.message.startswith(_WRITING):
             return
         share = row * 100 // max(len(self.timeline), 1)
-        self.tell(f"{_WRITING} {written:,} exits, {share} %; Esc stops it", "dim")
+        self.tell(f"{_WRITING} {written:,} exits, {share} %; {self.key('stop')} stops it", "dim")
 
 
 async def _run(job: Job, part: Path, progress: Callable[[int, int], None]) -> int:

@@ -291,6 +291,12 @@ LIVE_HINTS: Final[dict[str, Hints]] = {
 BY_ID: Final[dict[str, Key]] = {key.id: key for key in (*KEYS, *LIVE_KEYS)}
 
 
+def key_of(id: str, keys: Mapping[str, Key] = BY_ID) -> str:
+    """How to do this: its first key, or its command where a user took the keys away."""
+    key = keys.get(id) or BY_ID[id]
+    return key.shown.split()[0] if key.shown else f":{id.replace('_', '-')}"
+
+
 def hint(ids: tuple[str, ...], keys: Mapping[str, Key] = BY_ID) -> str:
     """`j/k`: the first key of each that has one."""
     return "/".join(keys[id].shown.split()[0] for id in ids if keys[id].shown)

@@ -25,7 +25,7 @@ from tdxdbg.ui.screen import bindings
 from tdxdbg.ui.settings import Settings, settings_path
 from tdxdbg.ui.status import Message
 
-_ABOUT: Final = (own("A command, and what it takes. Up: what was typed before. Ctrl-p finds one."),)
+_ABOUT: Final = "A command, and what it takes. Up: what was typed before. {palette} finds one."
 _HISTORY: Final = "command"
 
 
@@ -54,7 +54,9 @@ class Commands(Core, inherit_bindings=False):
         """Before the screen opens; what is wrong is said on it."""
         self.settings = settings
         self.keys, clashes = remap(self.KEYS, settings.keys)
-        self.hints.keys = {key.id: key for key in self.keys}
+        keys = {key.id: key for key in self.keys}
+        for widget in (*self.bars, *self.panes.values()):
+            widget.keys = keys
         self._bindings = BindingsMap(bindings(self.keys))
         self.settings_problems = (*problems, *clashes)
         count = len(self.settings_problems)
@@ -88,7 +90,8 @@ class Commands(Core, inherit_bindings=False):
         self._command_line("")
 
     def _command_line(self, text: str) -> None:
-        self.ask(own("command"), _ABOUT, self._judge, self.run_command, text, _HISTORY)
+        about = (self.hints.spoken(_ABOUT),)
+        self.ask(own("command"), about, self._judge, self.run_command, text, _HISTORY)
 
     def _judge(self, text: str, cursor: int) -> Verdict:
         return self.commands.judge(text, cursor, self._judge_text)

@@ -97,8 +97,9 @@ class GpaMapPane(MomentPane):
             lines += self._words(ranges, layout, marks)
             lines += listed if layout.list_rows else []
         if not layout.lines:
-            return lines, list_foot(), None
-        return lines, scale_foot(window, space, self.view.moved, self.columns - 6), None
+            return lines, list_foot(self.key), None
+        back = self.key("map_follow") if self.view.moved else ""
+        return lines, scale_foot(window, space, back, self.columns - 6), None
 
     @property
     def halves(self) -> bool:
@@ -171,7 +172,10 @@ class GpaMapPane(MomentPane):
     def _words(self, ranges: Ranges, layout: Layout, marks: Marks) -> list[Line]:
         """The legend, and what there is to say; the most needed first."""
         window = self.view.window
-        here = keys_line(self.columns) if marks.here is None else self._here(ranges, marks)
+        if marks.here is None:
+            here = keys_line(self.columns, self.keys)
+        else:
+            here = self._here(ranges, marks)
         words = [
             legend(self.columns, self.halves), exit_line(marks.asked, window),
             changed_line(marks.changed), here,
