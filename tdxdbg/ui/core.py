@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -360,7 +361,7 @@ class Core(Typed[int], inherit_bindings=False):
         self.use_kernel(GENERATIONS[at % len(GENERATIONS)])
 
     def action_kernels(self) -> None:
-        dialog = Generations(self.timeline, self.size.width, self.palette, self.ascii_only)
+        dialog = Generations(self.timeline, self.palette, self.ascii_only)
         _ = self.push_screen(dialog, self._chosen)
 
     def _chosen(self, name: str | None) -> None:
@@ -370,9 +371,9 @@ class Core(Typed[int], inherit_bindings=False):
     # --- the rest ---------------------------------------------------------------------
 
     def action_about(self) -> None:
-        lines = about_lines(self.timeline, self.size.width)
+        made = partial(about_lines, self.timeline)
         title = own("about this recording")
-        _ = self.push_screen(Dialog(title, lines, self.palette, self.ascii_only))
+        _ = self.push_screen(Dialog(title, made, self.palette, self.ascii_only))
 
     def key(self, id: str) -> str:
         """The key that does this, as help writes it."""

@@ -474,3 +474,25 @@ async def test_whatever_names_a_key_names_the_one_of_the_settings(keys: str, say
         await pilot.press(*keys.split())
         await pilot.pause()
         assert says in " ".join("\n".join(screen_text(app)).split())
+
+
+@pytest.mark.parametrize("keys", ["a", "K", "B", "M", "b", "x", "vertical_line", "colon", "ctrl+p",
+                                  "question_mark", "ctrl+w", "slash", "colon s e t t i n g s enter",
+                                  "4 escape down down enter"])  # fmt: skip
+async def test_what_is_open_fits_the_terminal_again_when_that_changes(keys: str) -> None:
+    """As if it had been opened there; and back."""
+    app, other = (app_on(demo.mapgpa(), at=4) for _ in range(2))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press(*keys.split())
+        await pilot.pause()
+        before = screen_text(app)
+        await pilot.resize_terminal(44, 20)
+        await pilot.pause()
+        small = screen_text(app)
+        await pilot.resize_terminal(120, 40)
+        await pilot.pause()
+        assert screen_text(app) == before
+    async with other.run_test(size=(44, 20)) as pilot:
+        await pilot.press(*keys.split())
+        await pilot.pause()
+        assert screen_text(other) == small

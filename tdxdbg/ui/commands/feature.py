@@ -19,7 +19,7 @@ from tdxdbg.ui.dialogs import Dialog
 from tdxdbg.ui.history import Histories
 from tdxdbg.ui.keymap import remap
 from tdxdbg.ui.keys import Key
-from tdxdbg.ui.lines import BLANK, Line, line, own, word
+from tdxdbg.ui.lines import BLANK, Line, line, own, word, wrap
 from tdxdbg.ui.prompt import Prompt, Verdict
 from tdxdbg.ui.screen import bindings
 from tdxdbg.ui.settings import Settings, settings_path
@@ -137,10 +137,10 @@ class Commands(Core, inherit_bindings=False):
         _ = self.push_screen(dialog)
 
     def command_settings(self, text: str) -> None:
-        dialog = Dialog(own("settings"), self._settings_lines(), self.palette, self.ascii_only)
+        dialog = Dialog(own("settings"), self._settings_lines, self.palette, self.ascii_only)
         _ = self.push_screen(dialog)
 
-    def _settings_lines(self) -> list[Line]:
+    def _settings_lines(self, width: int) -> list[Line]:
         settings = self.settings
         rows = [("theme", settings.theme or "not set"),
                 ("ascii", "true" if settings.ascii else "false"),
@@ -151,7 +151,8 @@ class Commands(Core, inherit_bindings=False):
         lines = [line(word(str(settings_path()), "value")), BLANK]
         lines += [line(word(f"{name:<24}", "name"), word(value, "text")) for name, value in rows]
         if self.settings_problems:
-            lines += [BLANK, *(line(word(item, "error")) for item in self.settings_problems)]
+            wrapped = (wrap(word(item)[0], width - 2) for item in self.settings_problems)
+            lines += [BLANK, *(line((piece, "error")) for pieces in wrapped for piece in pieces)]
         return lines
 
     # --- commands that take something -----------------------------------------------------
