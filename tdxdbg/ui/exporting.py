@@ -68,7 +68,7 @@ class Exporting(Pointing, inherit_bindings=False):
         try:
             path = write_new(made, Path.cwd(), suffix)
         except OSError as error:
-            self.tell(f"not written: {error.strerror or error}", "error")
+            self.tell(_not_written(error))
             return
         self.tell(f"wrote {path.name}", "ok")
 
@@ -140,7 +140,7 @@ class Exporting(Pointing, inherit_bindings=False):
             name, count = await self._rows_to_file(self._export_progress)
             said, role = f"wrote {name}: {count:,} exit{'s' * (count != 1)}", "ok"
         except OSError as error:
-            said, role = f"not written: {error.strerror or error}", "error"
+            said, role = _not_written(error), "error"
         finally:
             self._writer = None
             self.tell(said, role)
@@ -172,6 +172,19 @@ class Exporting(Pointing, inherit_bindings=False):
             return
         share = row * 100 // max(len(self.timeline), 1)
         self.tell(f"{_WRITING} {written:,} exits, {share} %; {self.key('stop')} stops it", "dim")
+
+
+def _not_written(error: OSError) -> str:
+    # By its reason where the system gives one; a process that failed said a whole line.
+    where = f" in {_cwd()}: files go where tdxdbg was started" if error.strerror else ""
+    return f"not written: {error.strerror or error}{where}"
+
+
+def _cwd() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return "a folder that is gone"
 
 
 async def _run(job: Job, part: Path, progress: Callable[[int, int], None]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from tdxdbg.decode.text import safe
 from tdxdbg.engine import BY_NAME
@@ -41,6 +42,8 @@ def run_replay(
     palette, problems = choose_palette(themes, theme, settings, problems)
     said = notice(themes)
     with open_trace(path) as trace:
+        if path == "-":
+            _keys_from_terminal()
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise BackendError("replay needs a terminal; to a file or pipe use: tdxdbg print")
         if at is not None and at >= len(trace):
@@ -52,7 +55,7 @@ def run_replay(
             at=at or 0,
             wanted=wanted,
             ascii_only=ascii_only or settings.ascii,
-            title=os.path.basename(path),
+            title="" if path == "-" else os.path.basename(path),
             notice=said,
         )
         app.use_settings(settings, problems)
@@ -67,6 +70,14 @@ def run_replay(
             raise app.crash
         say_afterwards(app.unremembered)
         return app.return_code or 0
+
+
+def _keys_from_terminal() -> None:
+    """The recording came by standard input: keys come from the terminal, if there is one."""
+    with suppress(OSError):
+        terminal = os.open("/dev/tty", os.O_RDWR)
+        os.dup2(terminal, 0)
+        os.close(terminal)
 
 
 def choose_palette(

@@ -67,7 +67,7 @@ def _wrong(problem: str, width: int) -> list[Line]:
 def _head(form: AnswerForm, key: Callable[[str], str]) -> Line:
     gives = f": {key('step')} gives it"
     if form.recorded:
-        return line((own("another answer"), "title"), (own(": Enter tries it, Esc"), "focus"))
+        return line((own("another answer"), "title"), (own(": Enter tries it"), "focus"))
     yours = (own("your answer"), "title")
     if form.typing:
         return line(yours, (own(": Enter gives it, Esc drops it"), "focus"))
