@@ -257,6 +257,8 @@ HINTS: Final[Hints] = (
     (("zoom",), "zoom"),
     (("breakpoint",), "break"),
     (("command",), "command"),
+    (("next_retry", "previous_retry"), "RETRY"),
+    (("next_error", "previous_error"), "error"),
 )
 
 _LOOK: Final[Hints] = (
