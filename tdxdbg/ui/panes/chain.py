@@ -247,7 +247,8 @@ class ChainPane(MomentPane):
         """The step of the request that the cursor is on."""
         step = moment.shown
         run = step.run if step is not None else None
-        more = "+" if moment.more else ""
+        # While userspace has it there may be more to come.
+        more = "+" if moment.more or link.outcome == "userspace" else ""
         if run is None or moment.step >= link.chunks:
             chunks = f"{link.chunks}{more} chunk{'s' * (link.chunks != 1)} of one call"
             return line((_CHUNK, "focus"), word(chunks, "dim"))
