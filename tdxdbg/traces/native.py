@@ -217,8 +217,9 @@ class Trace:
         if not 0 <= row < self._rows:
             raise IndexError(f"row {row} of {self._rows}")
         self._look_at_file()
-        if not self._lost:
-            self._hint = first_of_row(self._slots, row, self._hint)
+        if self._lost:
+            return 0
+        self._hint = first_of_row(self._slots, row, self._hint)
         return self._hint
 
     def row_records(self, row: int, limit: int = ROW_LIMIT) -> list[tuple[int, Record]]:
@@ -234,7 +235,6 @@ class Trace:
     def _row(self, row: int, limit: int) -> RowRecords:
         index = self.first_record(row)
         if self._lost:
-            # Nothing is left to be found, and not finding it takes long.
             return RowRecords([], False)
         slots = self._slots
         found: list[tuple[int, Record]] = []
