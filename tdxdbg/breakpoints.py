@@ -1,4 +1,4 @@
-"""Breakpoints: conditions over exits, instruction addresses, and writes to memory.
+"""Breakpoints: conditions over exits, instruction addresses, writes to memory, conversions.
 
 In a run, a condition is a display filter over one *step*: the TD exit, and what
 this step of its row did. It stops where it holds, at each exit to userspace, and
@@ -14,7 +14,7 @@ gets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -27,6 +27,7 @@ from tdxdbg.engine.recorded import DERIVED_SHIFT
 from tdxdbg.engine.recorded import Kind as RecordKind
 from tdxdbg.filters import Filter, compile_filter
 from tdxdbg.timeline import Timeline
+from tdxdbg.timeline.conversions import Conversion
 from tdxdbg.timeline.rows import row_steps
 
 #: Everything of it is known: the run made it.
@@ -196,6 +197,15 @@ class Breakpoints:
             if holds and (userspace or not held):
                 found.append(number)
         return found
+
+    def at_conversions(self, ranges: Iterable[tuple[int, int]]) -> list[int]:
+        """The numbers of those that a conversion of such GPAs and sizes (bytes) stops at."""
+        done = [Conversion(0, gpa, size, False) for gpa, size in ranges]
+        return [
+            each.number
+            for each in self._enabled(Kind.MAPPING)
+            if any(item.touches(each.address, each.address + each.size - 1) for item in done)
+        ]
 
     def forget_steps(self) -> None:
         """The next step is not the one after the last: the run was somewhere else."""

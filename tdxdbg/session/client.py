@@ -30,7 +30,7 @@ MOVES: Final = frozenset(
         "last_match",
     }
 )
-_KINDS: Final = ("condition", "address", "watch")
+_KINDS: Final = ("condition", "address", "watch", "mapping")
 _ERRORS: Final[dict[str, type[TdxdbgError]]] = {
     "BackendError": BackendError,
     "TraceError": TraceError,
@@ -231,6 +231,7 @@ _RESULTS: Final[dict[str, Callable[[Any], Any]]] = {
     "breakpoints": _breakpoints,
     "add_breakpoint": _breakpoint,
     "add_watchpoint": _breakpoint,
+    "watch_conversions": _breakpoint,
     "change_breakpoint": _breakpoint,
     "remove_breakpoint": _nothing,
 }

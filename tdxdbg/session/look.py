@@ -21,7 +21,12 @@ MOST_CONSOLE: Final = 1 << 18
 _WATCHED: Final = 1 << 20
 _PAGE: Final = 4096
 
-_KINDS: Final = {Kind.EXIT: "condition", Kind.CODE: "address", Kind.WRITE: "watch"}
+_KINDS: Final = {
+    Kind.EXIT: "condition",
+    Kind.CODE: "address",
+    Kind.WRITE: "watch",
+    Kind.MAPPING: "mapping",
+}
 
 Ask = Callable[..., Any]
 Changed = TypeVar("Changed")
@@ -121,6 +126,11 @@ def add_watchpoint(
     return _described(_add(lambda: world.breakpoints.add_write(gpa, size, text)))
 
 
+def watch_conversions(world: World, gpa: int, size: int, text: str = "") -> dict[str, Any]:
+    """Stop after pages of a GPA range (bytes) were converted."""
+    return _described(_add(lambda: world.breakpoints.add_mapping(gpa, size, text)))
+
+
 def change_breakpoint(world: World, id: int, enabled: bool) -> dict[str, Any]:
     """Switch one on or off."""
     found = _existing(world.breakpoints, id)
@@ -151,6 +161,7 @@ def _add(change: Callable[[], Changed]) -> Changed:
 CHANGES: Final[dict[str, Ask]] = {
     "add_breakpoint": add_breakpoint,
     "add_watchpoint": add_watchpoint,
+    "watch_conversions": watch_conversions,
     "change_breakpoint": change_breakpoint,
     "remove_breakpoint": remove_breakpoint,
 }

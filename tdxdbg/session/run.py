@@ -176,6 +176,8 @@ class Run:
         self.instructions_at = array("Q")
         #: The step that was done last, and its vCPU.
         self.last: tuple[int, Step | None] = (0, None)
+        #: GPA and size in bytes of what was converted on the way to it.
+        self.converted: list[tuple[int, int]] = []
         self.interventions: list[Intervention] = []
         self._applied = 0
         self._row_of: dict[int, int] = {}
@@ -233,6 +235,7 @@ class Run:
             exit_ = machine.resume()
         if isinstance(exit_, Pause):
             return self._paused(exit_)
+        self.converted.clear()
         row = self._row_of[exit_.vcpu] = self.rows
         self.exit_of[exit_.vcpu] = exit_
         self.rows += 1
@@ -256,6 +259,7 @@ class Run:
                 self.ended = held.reply.stop
             return Stop(Why.ENDED, held.vcpu if held is not None else 0, self.ended)
         vcpu, row = held.vcpu, self._row_of[held.vcpu]
+        self.converted.clear()
         for conversion in held.reply.convert:
             self._convert(row, vcpu, conversion)
         reentry = Reentry(vcpu, held.reply.answer, has_events=self.machine.has_events(vcpu))
@@ -270,6 +274,7 @@ class Run:
         step = self.engine.feed(conversion)
         if step.outcome is Outcome.IOCTL_DONE:
             gpa, size, private = conversion
+            self.converted.append((gpa, size))
             self.machine.set_memory_attributes(gpa, size, private=private)
             if self.sink is not None:
                 self.sink.append(memory_attributes(row, vcpu, conversion, self._clock.tsc))

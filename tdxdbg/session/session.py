@@ -204,7 +204,10 @@ class Session(Connection):
     # --- breakpoints ------------------------------------------------------------------
 
     def breakpoints(self) -> list[dict[str, Any]]:
-        """All of them: id, kind (condition, address, watch), text, enabled, hits, address, size."""
+        """All of them: id, kind, text, enabled, hits, address, size.
+
+        The kinds are condition, address, watch and mapping.
+        """
         found: list[dict[str, Any]] = self._ask("breakpoints")
         return found
 
@@ -218,6 +221,10 @@ class Session(Connection):
     def add_watchpoint(self, address: int, size: int = 8, *, vcpu: int | None = None) -> int:
         """Stop before writes to bytes at a GPA, or with `vcpu` at a linear address; its id."""
         return int(self._ask("add_watchpoint", address=address, size=size, vcpu=vcpu)["id"])
+
+    def watch_conversions(self, gpa: int, size: int) -> int:
+        """Stop after pages of `size` bytes at a GPA became shared or private; its id."""
+        return int(self._ask("watch_conversions", gpa=gpa, size=size)["id"])
 
     def change_breakpoint(self, id: int, *, enabled: bool) -> None:
         """Switch one on or off."""

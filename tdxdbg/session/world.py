@@ -136,17 +136,20 @@ class World:
         return stop if self.run.steps >= goal.steps else None
 
     def _conditions(self, stop: Stop, wanted: Breakpoints) -> Stop | None:
-        """Whether a condition stops at the step that was just done."""
-        if not wanted.looks_at_steps:
-            return None
+        """Whether a condition, or what it converted, stops at the step that was just done."""
+        run = self.run
+        converting = wanted.at_conversions(run.converted) if run.converted else []
+        numbers = converting + (self._matching(wanted) if wanted.looks_at_steps else [])
+        return _stop_of(stop._replace(why=Why.BREAKPOINT), wanted, numbers) if numbers else None
+
+    def _matching(self, wanted: Breakpoints) -> list[int]:
         run = self.run
         vcpu, step = run.last
         assert step is not None
         userspace = step.outcome is not Outcome.REENTER_TD
         row = run.row_of_step[run.steps - 1]
         summary = step_summary(row, vcpu, run.exit_of[vcpu], step, run.engine.td, run.time)
-        numbers = wanted.at_step(summary, userspace=userspace)
-        return _stop_of(stop._replace(why=Why.BREAKPOINT), wanted, numbers) if numbers else None
+        return wanted.at_step(summary, userspace=userspace)
 
     @staticmethod
     def _hit(stop: Stop, wanted: Breakpoints) -> Stop:

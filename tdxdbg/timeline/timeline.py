@@ -17,8 +17,9 @@ ever appended.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from tdxdbg.abi.regs import KNOWN_ALL, NO_REGS, Regs
 from tdxdbg.decode.summary import RowSummary, summarise
@@ -39,8 +40,12 @@ from tdxdbg.traces.records import KNOWN_ANSWER, Kind, Record, step_record
 REACH: Final = 20_000
 _SPARSE: Final = 4096
 _DENSE: Final = 32
+#: Records that `catch_up` reads in the time that a row of another generation takes.
+_RECORDS_A_ROW: Final = 8
 #: Steps of all cached rows together: a guest's number decides how many one row has.
 _CACHED_STEPS: Final = 8192
+
+Kept = TypeVar("Kept")
 
 
 class Timeline:
@@ -68,6 +73,7 @@ class Timeline:
         self._whatif = WhatIf(Engine(self.td, self.generation))
         self._whatif_at = 0
         self._whatif_marks.put(0, self._whatif.save())
+        self._whatif_passed = 0, WhatIf(Engine(self.td, self.generation))
         #: Cached rows that had no end when they were read, and the first such row
         #: that the other generation was fed with.
         self._open: set[int] = set()
@@ -90,7 +96,13 @@ class Timeline:
 
     def recorded_row(self, row: int) -> tuple[list[RowStep], bool]:
         """The steps, and whether the row has more of them."""
-        return cached(self._steps, row, lambda: self._read_row(row))
+        return self._kept(self._steps, row, lambda: self._read_row(row))
+
+    def _kept(self, cache: OrderedDict[int, Kept], row: int, make: Callable[[], Kept]) -> Kept:
+        # What cannot be read any more takes the place of nothing that was read.
+        if row not in cache and self.trace.cut:
+            return make()
+        return cached(cache, row, make)
 
     def _read_row(self, row: int) -> tuple[list[RowStep], bool]:
         steps, more = read_row(self.trace, row)
@@ -106,7 +118,7 @@ class Timeline:
 
     def summary(self, row: int) -> RowSummary:
         """What one line of the queue says, under this timeline's generation."""
-        return cached(self._summaries, row, lambda: self._summarise(row))
+        return self._kept(self._summaries, row, lambda: self._summarise(row))
 
     def _summarise(self, row: int) -> RowSummary:
         return summarise(row, self.row_records(row), self.td)
@@ -165,6 +177,8 @@ class Timeline:
                 del self._summaries[row]
             # No state is saved beyond a row without an end, so one before it is found.
             self._whatif_at = -1
+            if self._whatif_passed[0] > first:
+                self._whatif_passed = 0, WhatIf(Engine(self.td, self.generation))
         return rows
 
     # --- moments ----------------------------------------------------------------------
@@ -310,9 +324,13 @@ class Timeline:
 
     def _what_if_row(self, row: int) -> tuple[WhatIfRow, GpaMap | None]:
         """A row under another generation, and the map before it (None: history unknown)."""
-        if row in self._rows:
+        found = self._rows.get(row)
+        # What had no history may have it now.
+        if found is not None and (found[1] is not None or not self._whatif_within_reach(row)):
             self._rows.move_to_end(row)
-            return self._rows[row]
+            return found
+        if found is not None:
+            self._summaries.pop(row, None)
         if self._whatif_within_reach(row):
             result: tuple[WhatIfRow, GpaMap | None] = self._what_if_walk(row)
         else:
@@ -414,10 +432,12 @@ class Timeline:
         """Read on for at most `count` records, so that history gets known; what is left.
 
         Leaves saved states behind and does not disturb the cursor's. Where the
-        file carries checkpoints it goes from one to the next.
+        file carries checkpoints it goes from one to the next. Of another
+        generation it is rows that are left, and fewer are read: a row takes as
+        long as some records do.
         """
         if self.what_if:
-            return 0
+            return self._what_if_on(max(count // _RECORDS_A_ROW, 1))
         start, shadow = self._passed
         in_file = self._checkpoint_before(min(start + REACH, self.trace.n_records))
         if in_file is not None and in_file[0] > start:
@@ -432,6 +452,26 @@ class Timeline:
         self._passed = stop, self._shadow
         self._shadow, self._shadow_at = cursor
         return self.trace.n_records - stop
+
+    def _what_if_on(self, rows: int) -> int:
+        start, whatif = self._whatif_passed
+        stop = min(start + rows, len(self))
+        if start >= stop:
+            return 0
+        cursor = self._whatif, self._whatif_at
+        self._whatif, self._whatif_at = whatif, start
+        self._what_if_walk(stop - 1)
+        self._whatif_passed = stop, whatif
+        self._whatif, self._whatif_at = cursor
+        return len(self) - stop
+
+    @property
+    def passed(self) -> float:
+        """How much of the recording `catch_up` has read, 0 to 1."""
+        at, of = self._passed[0], self.trace.n_records
+        if self.what_if:
+            at, of = self._whatif_passed[0], len(self)
+        return at / of if of else 1.0
 
 
 def _fed(whatif: WhatIf, steps: list[RowStep], cut: bool) -> WhatIfRow:

@@ -33,6 +33,7 @@ class Format(NamedTuple):
     `read` opens a seekable file, and raises TraceError; the second argument is
     the name for messages. `key` is the name for a command line. `read_some`
     reads what some processes or threads did; None where none are told apart.
+    `streams`: what is there so far can be read, while more comes.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Format(NamedTuple):
     read: Callable[[BinaryIO, str], Trace]
     key: str
     read_some: Callable[[BinaryIO, str, Pids], Trace] | None = None
+    streams: bool = False
 
 
 class _Wanted(NamedTuple):
@@ -52,9 +54,11 @@ class _Wanted(NamedTuple):
 FORMATS: Final = (
     Format("tdxdbg trace (.tdxt)", native.sniff, native.read, "tdxt"),
     Format("JSON Lines", jsonl.sniff, jsonl.read, "jsonl"),
-    Format("tracefs text (trace, trace_pipe)", ftrace.sniff, ftrace.read, "tracefs", ftrace.read),
-    Format("trace-cmd report", trace_cmd.sniff, trace_cmd.read, "trace-cmd", trace_cmd.read),
-    Format("perf script", perf_script.sniff, perf_script.read, "perf", perf_script.read),
+    Format(
+        "tracefs text (trace, trace_pipe)", ftrace.sniff, ftrace.read, "tracefs", ftrace.read, True
+    ),
+    Format("trace-cmd report", trace_cmd.sniff, trace_cmd.read, "trace-cmd", trace_cmd.read, True),
+    Format("perf script", perf_script.sniff, perf_script.read, "perf", perf_script.read, True),
 )
 
 
@@ -108,84 +112,79 @@ def _open(file: BinaryIO, name: str, wanted: _Wanted, *, regular: bool) -> Trace
     if not head:
         raise TraceError(f"{name}: the file is empty")
     packing = compressed.packing_of(head)
-    if packing is not None:
-        return _open_packed(packing, head, file, name, wanted, regular=regular)
-    read = _reader(head, name, wanted)
-    if regular:
+    if regular and packing is None:
+        read = _reading(_format_of(head, name, wanted.form), name, wanted.pids)
         file.seek(0)
         return read(file, name)
-    with copy_of(to_end(head, file, name), name, wanted.progress) as copy:
-        return read(copy, name)
-
-
-def read_stream(
-    file: BinaryIO, head: bytes, name: str, pids: Pids, form: str, *, last: bool
-) -> Trace | None:
-    """Reads what comes bit by bit and begins with `head`, of which `file` stands behind it.
-
-    None when more of it is needed to know what it is; `last`: there is no more.
-    Raises TraceError.
-    """
-    try:
-        read = _reader(head, name, _Wanted(form, pids, None))
-    except TraceError:
-        if last or len(head) >= HEAD_SIZE:
-            raise
-        return None
-    file.seek(0)
-    return read(file, name)
-
-
-def _open_packed(
-    packing: compressed.Packing,
-    head: bytes,
-    file: BinaryIO,
-    name: str,
-    wanted: _Wanted,
-    *,
-    regular: bool,
-) -> Trace:
-    if regular and packing.name == "zstd":
+    if regular and packing is not None and packing.name == "zstd":
         from tdxdbg.traces.archive import open_archive
 
         archive = open_archive(file, name)
         if archive is not None:
             return archive
-    plain = compressed.Inflated(packing, head, file, name)
-    pieces = iter(plain)
+    return _open_copy(packing, head, file, name, wanted)
+
+
+def _open_copy(
+    packing: compressed.Packing | None, head: bytes, file: BinaryIO, name: str, wanted: _Wanted
+) -> Trace:
+    """`file` stands behind `head`, and is compressed or cannot be read a second time."""
+    inside = None if packing is None else compressed.Inflated(packing, head, file, name)
+    pieces = to_end(head, file, name) if inside is None else iter(inside)
     first = b""
     while len(first) < HEAD_SIZE and (piece := next(pieces, b"")):
         first += piece
-    if not first:
-        raise TraceError(f"{name}: {plain.problem or 'there is nothing in it'}")
-    read = _reader(first[:HEAD_SIZE], name, wanted)
+    if inside is not None and not first:
+        raise TraceError(f"{name}: {inside.problem or 'there is nothing in it'}")
+    read = _reading(_format_of(first[:HEAD_SIZE], name, wanted.form), name, wanted.pids)
     with copy_of(chain((first,), pieces), name, wanted.progress) as copy:
         trace = read(copy, name)
-    if plain.problem:
-        trace.note_problem(plain.problem)
+    if inside is not None and inside.problem:
+        trace.note_problem(inside.problem)
     return trace
 
 
-def _reader(head: bytes, name: str, wanted: _Wanted) -> Callable[[BinaryIO, str], Trace]:
-    """What reads a recording that starts like this."""
-    found = next(
-        (
-            item
-            for item in FORMATS
-            if item.key == wanted.form or (not wanted.form and item.sniff(head))
-        ),
-        None,
+def read_stream(
+    file: BinaryIO, head: bytes, name: str, pids: Pids, form: str, *, last: bool
+) -> Trace | None:
+    """Reads what comes bit by bit; `file` stands behind `head`, and can be read again from there.
+
+    None when more of it is needed to know what it is; `last`: there is no more.
+    Raises TraceError.
+    """
+    packing = compressed.packing_of(head)
+    if not head:
+        raise TraceError(f"{name}: the file is empty")
+    if packing is None:
+        try:
+            found = _format_of(head, name, form)
+        except TraceError:
+            if last or len(head) >= HEAD_SIZE:
+                raise
+            return None
+        if found.streams:
+            file.seek(0)
+            return _reading(found, name, pids)(file, name)
+    return _open_copy(packing, head, file, name, _Wanted(form, pids, None))
+
+
+def _format_of(head: bytes, name: str, form: str) -> Format:
+    """What a recording is that starts like this; `form` is a key that somebody gave."""
+    for item in FORMATS:
+        if item.key == form or (not form and item.sniff(head)):
+            return item
+    known = ", ".join(item.name for item in FORMATS)
+    packings = ", ".join(item.name for item in compressed.PACKINGS)
+    raise TraceError(
+        f"{name}: not a recording that tdxdbg knows; it reads: {known}; "
+        f"also compressed with {packings}"
     )
-    if found is None:
-        known = ", ".join(item.name for item in FORMATS)
-        packings = ", ".join(item.name for item in compressed.PACKINGS)
-        raise TraceError(
-            f"{name}: not a recording that tdxdbg knows; it reads: {known}; "
-            f"also compressed with {packings}"
-        )
-    if not wanted.pids:
+
+
+def _reading(found: Format, name: str, pids: Pids) -> Callable[[BinaryIO, str], Trace]:
+    if not pids:
         return found.read
     read_some = found.read_some
     if read_some is None:
         raise TraceError(f"{name}: a {found.name} names no processes; leave the pid out")
-    return lambda file, name: read_some(file, name, wanted.pids)
+    return lambda file, name: read_some(file, name, pids)

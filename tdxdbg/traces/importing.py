@@ -26,6 +26,8 @@ from tdxdbg.traces.reader import Pids
 _EVERY: Final = 0.1
 #: So much of a stream can be read a second time.
 _KEPT: Final = 64 << 10
+#: Slots that are copied at once.
+_SLOTS: Final = 4096
 
 
 class StoppedError(BaseException):
@@ -145,6 +147,13 @@ def _read_stream(tail: Tail, name: str, pids: Pids, form: str) -> Trace:
     raise AssertionError("a stream that is read whole is known or refused")
 
 
+def _copy(trace: Trace) -> None:
+    with os.fdopen(os.dup(Builder.into), "wb") as file:
+        file.write(trace.head)
+        for first in range(0, trace.n_records, _SLOTS):
+            file.write(trace.slots(first, first + _SLOTS))
+
+
 def _stop(number: int, frame: object) -> NoReturn:
     raise StoppedError
 
@@ -157,6 +166,9 @@ def main(arguments: list[str]) -> None:
     news = News()
     try:
         trace = _import(json.loads(arguments[1]), news)
+        if Builder.newest is None:
+            # It was native already, and only came through a pipe.
+            _copy(trace)
         news.tell(
             ended="",
             problems=trace.problems,

@@ -42,6 +42,8 @@ _SCAN_ENDED: Final = 64
 #: Journals made in memory move to an unlinked file beyond this size, in bytes.
 _IN_MEMORY: Final = 32 << 20
 _SPILL: Final = 1 << 20
+#: Records that are kept, until there are more.
+_RECENT: Final = 256
 _MAX_DAMAGED: Final = 10_000
 _CUT: Final = (
     "the file was overwritten or cut while it was open, and cannot be read any more; open it again"
@@ -77,6 +79,8 @@ class Trace:
         self._damaged: dict[int, str] = {}
         #: Where the last row was found: the next one asked for is mostly near.
         self._hint = 0
+        #: Records that were read last: a row's are read again on the way to the next one.
+        self._recent: dict[int, Record] = {}
         self._fd = -1
         #: Whether the file became shorter while it was open.
         self._lost = False
@@ -96,6 +100,8 @@ class Trace:
         end = find_end(self._slots, len(view) - header.length)
         self._pages = Pages(self._slots)
         self._rows = end.rows
+        #: The row that was read last: it is read to list it, and to show it.
+        self._last_row: tuple[int, RowRecords] | None = None
         self._tail_problems = end.problems
 
     def _slots_of(self, view: memoryview, start: int) -> Slots:
@@ -225,11 +231,13 @@ class Trace:
 
     def row_records(self, row: int, limit: int = ROW_LIMIT) -> list[tuple[int, Record]]:
         """The records of a row in journal order with their indexes, at most `limit`."""
-        return self._row(row, limit).records
+        return (self.row(row) if limit == ROW_LIMIT else self._row(row, limit)).records
 
     def row(self, row: int) -> RowRecords:
         """The records of a row, at most ROW_LIMIT; raises IndexError when there is no such row."""
-        return self._row(row, ROW_LIMIT)
+        if self._last_row is None or self._last_row[0] != row:
+            self._last_row = row, self._row(row, ROW_LIMIT)
+        return self._last_row[1]
 
     def _row(self, row: int, limit: int) -> RowRecords:
         index = self.first_record(row)
@@ -309,6 +317,9 @@ class Trace:
         )
 
     def _get(self, index: int) -> Record | None:
+        record = self._recent.get(index)
+        if record is not None:
+            return record
         self._look_at_file()
         try:
             record = self._slots.record(index)
@@ -317,6 +328,10 @@ class Trace:
         except DamagedError as problem:
             self._damage(index, str(problem))
             return None
+        if record.kind < Kind.CHECKPOINT:
+            if len(self._recent) >= _RECENT:
+                self._recent.clear()
+            self._recent[index] = record
         return record
 
     def _damage(self, index: int, reason: str) -> None:
@@ -367,6 +382,8 @@ class Trace:
             return
         self._lost = True
         self._notes.append(_CUT)
+        self._recent.clear()
+        self._last_row = None
         old_view, old_buffer = self._slots.view, self._buffer
         self._buffer = mmap.mmap(-1, len(old_view), flags=_PRIVATE, prot=mmap.PROT_READ)
         self._slots.view = memoryview(self._buffer)

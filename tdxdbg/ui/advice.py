@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from tdxdbg.decode.summary import RowSummary
@@ -16,9 +16,17 @@ SAMPLE: Final = 128
 _LISTED: Final = 6
 
 
-def advice(wanted: Filter, total: int, summaries: Sequence[RowSummary]) -> list[str]:
-    """One line each: that nothing matches, near names, and what `summaries` have instead."""
-    lines = [f"0 of {total:,} exits match {wanted.text}", "Esc clears the filter, / changes it."]
+def advice(
+    wanted: Filter, total: int, summaries: Sequence[RowSummary], key: Callable[[str], str]
+) -> list[str]:
+    """One line each: that nothing matches, near names, and what `summaries` have instead.
+
+    `key`: what a user presses, by id.
+    """
+    lines = [
+        f"0 of {total:,} exits match {wanted.text}",
+        f"{key('stop')} clears the filter, {key('filter')} changes it.",
+    ]
     seen = set()
     for leaf in leaves(wanted.tree):
         if leaf.field in seen:

@@ -90,7 +90,7 @@ class Arranging(Commands, inherit_bindings=False):
         except LayoutError as error:
             self.hints.say(Message(word(str(error))[0], "error"))
         else:
-            self.hints.say(Message(word(f"layout {name} saved: Ctrl-w brings it back")[0], "ok"))
+            self.tell(f"layout {name} saved: {self.key('layouts')} brings it back", "ok")
 
     def action_layout_use(self, name: str) -> None:
         """Arrange the panes as they were saved under a name, or as at first."""

@@ -21,20 +21,17 @@ from tdxdbg.ui.lines import own
 from tdxdbg.ui.matches import Matches
 from tdxdbg.ui.prompt import Verdict
 from tdxdbg.ui.row_stops import RowStops
-from tdxdbg.ui.status import Message
 from tdxdbg.ui.stop_list import RowStopList
 from tdxdbg.ui.tested import Tested
 
-_ABOUT_STOPS: Final = (
-    own("Stops at exits that match: c runs on to the next one, C back."),
-    own("leaf == MMIO and gpa in 0xfec00000..0xfec00fff   status != SUCCESS"),
+_ABOUT_RUNNING: Final = (
+    "Stops at exits that match: {continue} runs on to the next one, {continue_back} back."
 )
+_ABOUT_STOPS: Final = (own("leaf == MMIO and gpa in 0xfec00000..0xfec00fff   status != SUCCESS"),)
 _ABOUT_WATCH: Final = (
     own("gpa in 2G..3G, 74000000 +2M  where pages of a GPA range are converted"),
     own("r11 == 0x10001               a register at the TD exit, or after it"),
 )
-_NO_STOPS: Final = own("no breakpoints: b sets one, w watches")
-_ALL_OFF: Final = own("all breakpoints are off: B lists them")
 _NOTHING: Final = (own("no breakpoint stops after this exit"), own("none stops before it"))
 
 
@@ -50,6 +47,11 @@ class Breaking(Finding, inherit_bindings=False):
         self.stops.use(self.timeline)
         self.queue.stops_at = self.stops.stops_at
 
+    def _no_stops(self) -> str:
+        if len(self.stops):
+            return f"all breakpoints are off: {self.key('breakpoints')} lists them"
+        return f"no breakpoints: {self.key('breakpoint')} sets one, {self.key('watch')} watches"
+
     # --- running on and back ------------------------------------------------------------
 
     def action_cont(self, direction: int) -> None:
@@ -57,7 +59,7 @@ class Breaking(Finding, inherit_bindings=False):
         self._quiet()
         stops = self.stops
         if not stops.enabled:
-            self.hints.say(Message(_ALL_OFF if len(stops) else _NO_STOPS, "dim"))
+            self.tell(self._no_stops(), "dim")
             return
         rows = stops.search(self.cursor.row, direction)
         self.hunt(self._hunt_for(rows, self._stopped_at, _NOTHING[direction < 0]))
@@ -86,7 +88,8 @@ class Breaking(Finding, inherit_bindings=False):
             self._add(self.stops.add, text)
             return
         judge = self.judge_break
-        self._ask_stop(own("stop at"), _ABOUT_STOPS, judge, self.stops.add, self._like_this())
+        about = (self.hints.spoken(_ABOUT_RUNNING), *_ABOUT_STOPS)
+        self._ask_stop(own("stop at"), about, judge, self.stops.add, self._like_this())
 
     def command_break(self, text: str) -> None:
         """`:break COND`."""
@@ -138,7 +141,8 @@ class Breaking(Finding, inherit_bindings=False):
             self.tell(str(error))
             return
         self._stops_differ()
-        self.tell(f"breakpoint {point.number}: {point.text}; c runs on to it, C back", "ok")
+        runs = self.hints.spoken("{continue} runs on to it, {continue_back} back")
+        self.tell(f"breakpoint {point.number}: {point.text}; {runs}", "ok")
 
     def _stops_differ(self) -> None:
         self.queue.redraw()

@@ -102,7 +102,7 @@ class Chaining(Core, inherit_bindings=False):
                     self.hints.say(Message(search.found, "dim"))
                 return
             if monotonic() > stop:
-                self.hints.say(Message(own("searching; Esc stops"), "dim"))
+                self.tell(f"searching; {self.key('stop')} stops", "dim")
                 return
 
     def _is_there(self, row: int, vcpu: int | None) -> bool:

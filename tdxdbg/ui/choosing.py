@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 
 from tdxdbg.decode.text import Safe
 from tdxdbg.ui.columns import BY_NAME, COLUMNS, DEFAULT, chosen
 from tdxdbg.ui.core import Core
-from tdxdbg.ui.dialogs import DialogPane
+from tdxdbg.ui.dialogs import DialogPane, Over
 from tdxdbg.ui.lines import Line, line, own, word
 from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.prompt import Verdict
@@ -22,7 +20,7 @@ _OFF: Final = own("   ")
 _FOOT: Final = ((own("Space on/off  r as at first  Esc closes"), "dim"),)
 
 
-class ColumnsDialog(ModalScreen[str | None], inherit_bindings=False):
+class ColumnsDialog(Over, inherit_bindings=False):
     """Switches; each change shows at once."""
 
     AUTO_FOCUS: ClassVar[str | None] = "DialogPane"
@@ -51,11 +49,10 @@ class ColumnsDialog(ModalScreen[str | None], inherit_bindings=False):
         self._pane.dress(palette, ascii_only)
         self._pane.choose_line = self._clicked
 
-    def compose(self) -> ComposeResult:
+    def _fit(self) -> None:
         self._pane.styles.width = min(68, self.app.size.width)
         self._pane.styles.height = min(len(COLUMNS) + 2, self.app.size.height)
         self._draw()
-        yield self._pane
 
     def _draw(self) -> None:
         lines = [self._line(number, *item) for number, item in enumerate(_rows())]

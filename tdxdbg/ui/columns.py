@@ -14,6 +14,9 @@ MOST_ARGUMENTS: Final = 44
 #: The narrowest that is worth leaving other columns out for.
 _GOOD_ARGUMENTS: Final = 17
 _LEAST_ARGUMENTS: Final = 8
+#: Beyond these, cells go first to a result as long as INVALID_OPERAND.
+_ENOUGH_ARGUMENTS: Final = 22
+_LONG_RESULT: Final = 3
 
 
 class Column(NamedTuple):
@@ -76,6 +79,8 @@ def fitted(wanted: Iterable[str], room: int, digits: int, time: int) -> dict[str
     if "arguments" in widths:
         others = sum(widths.values()) - widths["arguments"]
         least = _LEAST_ARGUMENTS + 1
+        if "result" in widths:
+            others += min(max(room - others - _ENOUGH_ARGUMENTS - 1, 0), _LONG_RESULT)
         widths["arguments"] = min(max(room - others, least), MOST_ARGUMENTS + 1)
     return widths
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -46,7 +47,7 @@ PAUSE: Final = 0.02
 #: How long a typed count waits for its G, in seconds.
 COUNT_WAITS: Final = 1.5
 #: Records read, rows counted between two looks at the clock.
-_CATCH_UP: Final = 512
+_CATCH_UP: Final = 128
 _SCAN: Final = 16
 #: Slices of reading between two looks whether the history is known.
 _LOOK: Final = 20
@@ -96,6 +97,8 @@ class Core(Typed[int], inherit_bindings=False):
         #: Where one was before the last jump: row and step.
         self.came_from: tuple[int, int] | None = None
         self._waited = 0
+        #: What was shown last of a place whose history will not be known.
+        self._unknown: Moment | None = None
         self._count = ""
         self._count_from = View()
         self._count_timer: Timer | None = None
@@ -147,7 +150,8 @@ class Core(Typed[int], inherit_bindings=False):
         if self._notice:
             self.hints.say(Message(word(self._notice)[0], "error"))
         elif problems:
-            text = f"{len(problems)} problem{'s' * (len(problems) > 1)} in this file (a: all): "
+            count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+            text = f"{count} in this file ({self.key('about')}: all): "
             self.hints.say(Message(concat(own("‼ "), word(text + problems[0])[0]), "error"))
 
     def on_mount(self) -> None:
@@ -357,7 +361,7 @@ class Core(Typed[int], inherit_bindings=False):
         self.use_kernel(GENERATIONS[at % len(GENERATIONS)])
 
     def action_kernels(self) -> None:
-        dialog = Generations(self.timeline, self.size.width, self.palette, self.ascii_only)
+        dialog = Generations(self.timeline, self.palette, self.ascii_only)
         _ = self.push_screen(dialog, self._chosen)
 
     def _chosen(self, name: str | None) -> None:
@@ -367,9 +371,13 @@ class Core(Typed[int], inherit_bindings=False):
     # --- the rest ---------------------------------------------------------------------
 
     def action_about(self) -> None:
-        lines = about_lines(self.timeline, self.size.width)
+        made = partial(about_lines, self.timeline)
         title = own("about this recording")
-        _ = self.push_screen(Dialog(title, lines, self.palette, self.ascii_only))
+        _ = self.push_screen(Dialog(title, made, self.palette, self.ascii_only))
+
+    def key(self, id: str) -> str:
+        """The key that does this, as help writes it."""
+        return self.hints.key(id)
 
     def tell(self, text: str, role: str = "error") -> None:
         """News in the place of the keys, until the next key; any text."""
@@ -392,7 +400,8 @@ class Core(Typed[int], inherit_bindings=False):
         """A slice of the work that can wait: history, counting."""
         stop = monotonic() + SLICE
         moment = self.panes[QUEUE].moment
-        if moment is not None and moment.gpa_map is None:
+        unknown = moment is not None and moment.gpa_map is None
+        if unknown and moment is not self._unknown:
             self._read_on(stop)
         elif self.matches is not None and self.matches.to_count:
             self._count_on(self.matches, stop)
@@ -410,6 +419,8 @@ class Core(Typed[int], inherit_bindings=False):
         self._waited += 1
         if not left or self._waited % _LOOK == 0:
             self.show()
+        if not left:
+            self._unknown = self.queue.moment
 
     def _count_on(self, matches: Matches, stop: float) -> None:
         count(matches, stop)

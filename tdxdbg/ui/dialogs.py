@@ -12,13 +12,17 @@ from textual.screen import ModalScreen
 from tdxdbg.decode.text import Safe
 from tdxdbg.engine import GENERATIONS
 from tdxdbg.timeline import Timeline
-from tdxdbg.ui.lines import BLANK, Line, Span, cut, line, own, pad, width_of, word, wrap
+from tdxdbg.ui.lines import BLANK, Line, Span, blanks, cut, line, own, pad, width_of, word, wrap
 from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.widgets.pane import Pane
 
 _WIDEST: Final = 76
+#: Cells of a name before its value; with less room for that, it stands below.
+_NAMES: Final = 14
+_ROOM: Final = 16
 _HERE: Final = own("▶ ")
 _NOT_HERE: Final = own("  ")
+_INDENT: Final[Span] = (own("  "), "dim")
 #: The marks, each with what it means: help shows them.
 GLYPHS: Final = (
     (own("✓ ok"), "ok", "the guest got SUCCESS"),
@@ -48,7 +52,23 @@ class DialogPane(Pane):
         self.choose_line(index)
 
 
-class Dialog(ModalScreen[str | None], inherit_bindings=False):
+class Over(ModalScreen[str | None], inherit_bindings=False):
+    """Something over the panes; it is laid out anew when the terminal changes its size."""
+
+    _pane: Pane
+
+    def compose(self) -> ComposeResult:
+        self._fit()
+        yield self._pane
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        """Give the pane its size and its lines, for the terminal as it is."""
+
+
+class Dialog(Over, inherit_bindings=False):
     """Lines in a frame; Esc, q and Enter close it."""
 
     AUTO_FOCUS: ClassVar[str | None] = "DialogPane"
@@ -64,20 +84,23 @@ class Dialog(ModalScreen[str | None], inherit_bindings=False):
         Binding("G,end", "move(9999)"),
     ]
 
-    def __init__(self, title: Safe, lines: list[Line], palette: Palette, ascii_only: bool) -> None:
+    def __init__(
+        self, title: Safe, made: Callable[[int], list[Line]], palette: Palette, ascii_only: bool
+    ) -> None:
+        """`made` gives the lines for a terminal of that many columns."""
         super().__init__()
-        self._lines = lines
+        self._lines = made
         self.foot: tuple[Span, ...] = ((own("j k scroll  Esc closes"), "dim"),)
-        self._pane = DialogPane("dialog")
+        self._pane: DialogPane = DialogPane("dialog")
         self._pane.tabs = (self._pane.tabs[0]._replace(title=title),)
         self._pane.dress(palette, ascii_only)
 
-    def compose(self) -> ComposeResult:
-        widest = max((width_of(item.spans) for item in self._lines), default=0)
+    def _fit(self) -> None:
+        lines = self._lines(self.app.size.width)
+        widest = max((width_of(item.spans) for item in lines), default=0)
         self._pane.styles.width = max(widest + 2, 24)
-        self._pane.styles.height = len(self._lines) + 2
-        self._pane.set_lines(self._lines, self.foot)
-        yield self._pane
+        self._pane.styles.height = len(lines) + 2
+        self._pane.set_lines(lines, self.foot)
 
     def action_close(self) -> None:
         _ = self.dismiss(None)
@@ -92,14 +115,14 @@ class Dialog(ModalScreen[str | None], inherit_bindings=False):
 class Generations(Dialog):
     """Choose a kernel generation."""
 
-    def __init__(self, timeline: Timeline, width: int, palette: Palette, ascii_only: bool) -> None:
+    def __init__(self, timeline: Timeline, palette: Palette, ascii_only: bool) -> None:
         self._timeline = timeline
-        self._room = max(width - 30, 8)
         self._at = GENERATIONS.index(timeline.generation)
-        super().__init__(own("kernel generation"), self._made(), palette, ascii_only)
+        super().__init__(own("kernel generation"), self._made, palette, ascii_only)
         self._pane.choose_line = self._choose
 
-    def _made(self) -> list[Line]:
+    def _made(self, width: int) -> list[Line]:
+        room = max(width - 30, 8)
         lines = []
         for number, item in enumerate(GENERATIONS):
             current = number == self._at
@@ -110,7 +133,7 @@ class Generations(Dialog):
                     (_HERE if current else _NOT_HERE, "focus"),
                     (pad(word(item.name)[0], 10), "value"),
                     (mark, "ok"),
-                    (cut(word(item.kernels)[0], self._room), "dim"),
+                    (cut(word(item.kernels)[0], room), "dim"),
                     current=current,
                 )
             )
@@ -118,7 +141,7 @@ class Generations(Dialog):
 
     def action_move(self, lines: int) -> None:
         self._at = min(max(self._at + lines, 0), len(GENERATIONS) - 1)
-        self._pane.set_lines(self._made(), self._pane.foot, self._at)
+        self._pane.set_lines(self._made(self.app.size.width), self._pane.foot, self._at)
 
     def action_enter(self) -> None:
         _ = self.dismiss(GENERATIONS[self._at].name)
@@ -147,7 +170,7 @@ def about_lines(timeline: Timeline, width: int) -> list[Line]:
         ("TD", f"GPAW {td.gpaw}, MAXPHYADDR {td.maxphyaddr}, KVM_CAP_EXIT_HYPERCALL "
                f"{'on' if td.exit_hypercall else 'off'}"),
     )  # fmt: skip
-    room = min(width - 4, _WIDEST) - 14
+    room = max(min(width - 4, _WIDEST) - _NAMES, 4)
     lines: list[Line] = []
     for name, value in rows:
         if value:
@@ -158,13 +181,16 @@ def about_lines(timeline: Timeline, width: int) -> list[Line]:
             lines += [BLANK, line(word(title, "error"))]
         for item in found[:200]:
             pieces = wrap(word(item)[0], room + 12)
-            lines += [line((own("  "), "dim"), (piece, "text")) for piece in pieces]
+            lines += [line(_INDENT, (piece, "text")) for piece in pieces]
     if not trace.problems:
         lines += [BLANK, line((own("nothing is damaged"), "ok"))]
     return lines
 
 
 def _field(name: str, value: str, room: int) -> list[Line]:
+    if room < _ROOM:
+        below = wrap(word(value)[0], room + _NAMES - 2)
+        return [line(word(name, "name")), *(line(_INDENT, (piece, "text")) for piece in below)]
     first, *rest = wrap(word(value)[0], room)
-    head = line(word(f"{name:<14}", "name"), (first, "text"))
-    return [head, *(line((own("              "), "dim"), (piece, "text")) for piece in rest)]
+    head = line(word(f"{name:<{_NAMES}}", "name"), (first, "text"))
+    return [head, *(line((blanks(_NAMES), "dim"), (piece, "text")) for piece in rest)]

@@ -68,7 +68,7 @@ class Exporting(Pointing, inherit_bindings=False):
         try:
             path = write_new(made, Path.cwd(), suffix)
         except OSError as error:
-            self.tell(f"not written: {error.strerror or error}", "error")
+            self.tell(_not_written(error))
             return
         self.tell(f"wrote {path.name}", "ok")
 
@@ -128,9 +128,9 @@ class Exporting(Pointing, inherit_bindings=False):
 
     def _write_queue(self) -> None:
         if self._writer is not None:
-            self.tell("a file is being written: Esc stops it", "dim")
+            self.tell(f"a file is being written: {self.key('stop')} stops it", "dim")
             return
-        self.tell(f"{_WRITING} exits as JSON Lines; Esc stops it", "dim")
+        self.tell(f"{_WRITING} exits as JSON Lines; {self.key('stop')} stops it", "dim")
         self._writer = self.run_worker(self._written(), group="export", exit_on_error=False)
 
     async def _written(self) -> None:
@@ -140,7 +140,7 @@ class Exporting(Pointing, inherit_bindings=False):
             name, count = await self._rows_to_file(self._export_progress)
             said, role = f"wrote {name}: {count:,} exit{'s' * (count != 1)}", "ok"
         except OSError as error:
-            said, role = f"not written: {error.strerror or error}", "error"
+            said, role = _not_written(error), "error"
         finally:
             self._writer = None
             self.tell(said, role)
@@ -171,7 +171,20 @@ class Exporting(Pointing, inherit_bindings=False):
         if self.hints.message and not self.hints.message.startswith(_WRITING):
             return
         share = row * 100 // max(len(self.timeline), 1)
-        self.tell(f"{_WRITING} {written:,} exits, {share} %; Esc stops it", "dim")
+        self.tell(f"{_WRITING} {written:,} exits, {share} %; {self.key('stop')} stops it", "dim")
+
+
+def _not_written(error: OSError) -> str:
+    # By its reason where the system gives one; a process that failed said a whole line.
+    where = f" in {_cwd()}: files go where tdxdbg was started" if error.strerror else ""
+    return f"not written: {error.strerror or error}{where}"
+
+
+def _cwd() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return "a folder that is gone"
 
 
 async def _run(job: Job, part: Path, progress: Callable[[int, int], None]) -> int:

@@ -145,7 +145,7 @@ class Filtering(Hunting, inherit_bindings=False):
             return
         self.queue.advice = [word(text)[0] for text in self._advice(matches)]
         self.queue.redraw()
-        self.hints.say(Message(word(f"0 of {len(self.timeline):,} match; Esc clears")[0], "retry"))
+        self.tell(f"0 of {len(self.timeline):,} match; {self.key('stop')} clears", "retry")
 
     def _advice(self, matches: Matches) -> list[str]:
         start = max(min(self.cursor.row, len(self.timeline) - SAMPLE), 0)
@@ -155,7 +155,7 @@ class Filtering(Hunting, inherit_bindings=False):
                 found.append(self.timeline.summary(row))
             except TraceError:
                 continue
-        return advice(matches.wanted, len(self.timeline), found)
+        return advice(matches.wanted, len(self.timeline), found, self.key)
 
     def action_hide(self) -> None:
         """List only what matches, or everything with the rest dim."""

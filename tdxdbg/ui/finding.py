@@ -15,13 +15,9 @@ from tdxdbg.ui.judging import judge_condition
 from tdxdbg.ui.lines import own
 from tdxdbg.ui.matches import Matches
 from tdxdbg.ui.prompt import Verdict
-from tdxdbg.ui.status import Message
 from tdxdbg.ui.tested import Tested
 
-_ABOUT: Final = (
-    own("Goes to the next exit that matches, and hides nothing."),
-    own("n and N go to the next and the previous one."),
-)
+_ABOUT: Final = (own("Goes to the next exit that matches, and hides nothing."),)
 #: What is said behind the last and before the first one, by what is looked for.
 _NOTHING: Final[dict[str, tuple[Safe, Safe]]] = {
     "": (own("no match after this exit"), own("no match before it")),
@@ -46,7 +42,7 @@ class Finding(Filtering, inherit_bindings=False):
         before = self._find.wanted.text if self._find is not None else ""
         prompt = ConditionPrompt(
             own("find"),
-            _ABOUT,
+            (*_ABOUT, self.hints.spoken("{next_match} and {previous_match} go on, and back.")),
             self.judge_find,
             self.palette,
             self.ascii_only,
@@ -83,7 +79,9 @@ class Finding(Filtering, inherit_bindings=False):
         matches = self._find or self.matches
         if matches is None:
             self._quiet()
-            self.hints.say(Message(own("nothing to find: / filters, Ctrl-f finds"), "dim"))
+            self.tell(
+                f"nothing to find: {self.key('filter')} filters, {self.key('find')} finds", "dim"
+            )
             return
         self._look_for(matches, "", direction)
 

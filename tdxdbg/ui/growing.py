@@ -45,7 +45,8 @@ class Growing(Core, inherit_bindings=False):
         self._follow()
         self._poll()
         self.show()
-        self.tell("following the recording: k or g looks back, f follows again", "ok")
+        keys = self.hints.spoken("{previous_row} or {first} looks back, {follow} follows again")
+        self.tell(f"following the recording: {keys}", "ok")
 
     def _poll(self) -> None:
         if not self._gone and (cut := self.trace.cut):

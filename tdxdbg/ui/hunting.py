@@ -10,7 +10,7 @@ from typing import Final
 from tdxdbg.decode.text import Safe
 from tdxdbg.ui import core
 from tdxdbg.ui.commands.feature import Commands
-from tdxdbg.ui.lines import own, word
+from tdxdbg.ui.lines import word
 from tdxdbg.ui.status import Message
 
 #: Rows looked at between two looks at the clock.
@@ -65,9 +65,11 @@ class Hunting(Commands, inherit_bindings=False):
             return
 
     def _progress(self, hunt: Hunt) -> Safe:
+        stop = self.key("stop")
         if hunt.at is None:
-            return own("searching; Esc stops")
-        return word(f"searching: exit {hunt.at():,} of {len(self.timeline):,}; Esc stops there")[0]
+            return word(f"searching; {stop} stops")[0]
+        at = f"exit {hunt.at():,} of {len(self.timeline):,}"
+        return word(f"searching: {at}; {stop} stops there")[0]
 
     def stop_hunting(self) -> bool:
         """Stop a search where it has come; False where there is none."""

@@ -205,7 +205,14 @@ _LIVE_RUN: Final[tuple[Key, ...]] = (
     Key("inject", "r", "inject", "r", "raise an interrupt", RUN),
     Key("breakpoint", "b", "breakpoint", "b", "set a breakpoint; list them", RUN),
     Key("breakpoints", "B", "breakpoints", "B", "", RUN),
-    Key("watch", "w", "watch", "w", "watch memory; go back to its last write", RUN),
+    Key(
+        "watch",
+        "w",
+        "watch",
+        "w",
+        "watch memory, or conversions of a GPA range; back to a last write",
+        RUN,
+    ),
     Key("last_write", "W", "last_write", "W", "", RUN),
     Key("follow", "f", "follow", "f", "back to the present", RUN),
     Key("fork", "F", "fork", "F", "go on from here in another world", RUN),
@@ -250,6 +257,8 @@ HINTS: Final[Hints] = (
     (("zoom",), "zoom"),
     (("breakpoint",), "break"),
     (("command",), "command"),
+    (("next_retry", "previous_retry"), "RETRY"),
+    (("next_error", "previous_error"), "error"),
 )
 
 _LOOK: Final[Hints] = (
@@ -289,6 +298,12 @@ LIVE_HINTS: Final[dict[str, Hints]] = {
 }  # fmt: skip
 
 BY_ID: Final[dict[str, Key]] = {key.id: key for key in (*KEYS, *LIVE_KEYS)}
+
+
+def key_of(id: str, keys: Mapping[str, Key] = BY_ID) -> str:
+    """How to do this: its first key, or its command where a user took the keys away."""
+    key = keys.get(id) or BY_ID[id]
+    return key.shown.split()[0] if key.shown else f":{id.replace('_', '-')}"
 
 
 def hint(ids: tuple[str, ...], keys: Mapping[str, Key] = BY_ID) -> str:

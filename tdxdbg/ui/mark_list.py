@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 
 from tdxdbg.ui.bookmarks import Bookmark
-from tdxdbg.ui.dialogs import DialogPane
+from tdxdbg.ui.dialogs import DialogPane, Over
 from tdxdbg.ui.lines import BLANK, Line, cut, line, own, pad, word, wrap
 from tdxdbg.ui.palette import Palette
 
@@ -23,7 +21,7 @@ _GAP: Final = own("  ")
 Item = tuple[str, Bookmark]
 
 
-class MarkList(ModalScreen[str | None], inherit_bindings=False):
+class MarkList(Over, inherit_bindings=False):
     """Gives the letter to go to, or with "note " before it the one to write a note for."""
 
     AUTO_FOCUS: ClassVar[str | None] = "DialogPane"
@@ -56,16 +54,16 @@ class MarkList(ModalScreen[str | None], inherit_bindings=False):
         self._pane.dress(palette, ascii_only)
         self._pane.choose_line = self._clicked
 
-    def compose(self) -> ComposeResult:
+    def _fit(self) -> None:
         self._pane.styles.width = min(_WIDEST + 2, self.app.size.width)
         self._pane.styles.height = min(max(len(self._items), 4) + 3, self.app.size.height)
         self._draw()
-        yield self._pane
 
     def _draw(self) -> None:
         lines = [self._line(number, *item) for number, item in enumerate(self._items)]
         if not lines:
-            lines = [BLANK, *(line((piece, "dim")) for piece in wrap(_NONE, _WIDEST))]
+            room = min(_WIDEST, self.app.size.width - 2)
+            lines = [BLANK, *(line((piece, "dim")) for piece in wrap(_NONE, room))]
         self._pane.set_lines(lines, _FOOT, self._at if self._pane.rows else None)
 
     def _line(self, number: int, letter: str, mark: Bookmark) -> Line:

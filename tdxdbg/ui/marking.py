@@ -14,7 +14,6 @@ from tdxdbg.ui.core import Core
 from tdxdbg.ui.lines import own
 from tdxdbg.ui.mark_list import MarkList
 from tdxdbg.ui.prompt import Prompt, Verdict
-from tdxdbg.ui.status import Message
 
 _ABOUT_NOTE: Final = (own("A few words about this exit; a blank takes them away."),)
 _BACK: Final = "'"
@@ -52,7 +51,7 @@ class Marking(Core, inherit_bindings=False):
         self._quiet()
         if letter is None:
             self._with_letter(self.action_mark)
-            self.hints.say(Message(own("m: a letter sets a bookmark at this exit"), "focus"))
+            self.tell(f"{self.key('mark')}: a letter sets a bookmark at this exit", "focus")
             return
         if not self.cursor.rows:
             self.tell("there is no exit to mark", "dim")
@@ -92,7 +91,8 @@ class Marking(Core, inherit_bindings=False):
         if letter is None:
             self._with_letter(self.action_to_mark)
             known = " ".join(f"{each}:{mark.row}" for each, mark in self.bookmarks.items())
-            self.tell(f"' to a bookmark: {known or 'there are none'}   '' back", "focus")
+            key = self.key("to_mark")
+            self.tell(f"{key} to a bookmark: {known or 'there are none'}   '' back", "focus")
         elif letter == _BACK:
             self._back()
         else:
@@ -102,7 +102,7 @@ class Marking(Core, inherit_bindings=False):
         mark = self.bookmarks.get(letter)
         if mark is None:
             words = f"no bookmark {letter}" if is_letter(letter) else "a bookmark is a letter"
-            self.tell(f"{words}; M lists them", "dim")
+            self.tell(f"{words}; {self.key('bookmarks')} lists them", "dim")
         elif mark.row >= self.cursor.rows:
             self.tell(f"bookmark {letter}: exit {mark.row:,} is not in this recording", "dim")
         else:

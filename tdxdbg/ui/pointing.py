@@ -21,10 +21,10 @@ from tdxdbg.ui.value import ValueDialog
 
 _COPIED: Final = own("copied ")
 _IS: Final = own(" = ")
-_SENT: Final = own("  (sent by OSC 52; if it does not paste: x writes files)")
+_SENT: Final = "  (sent by OSC 52; if it does not paste: {export} writes files)"
 _CUT: Final = own(" (cut)")
-_NOTHING: Final = own("nothing to copy in this pane: Tab goes to another one")
-_NO_VALUE: Final = own("no value in this line: Up and Down go to another one")
+_NOTHING: Final = "nothing to copy in this pane: {next_pane} goes to another one"
+_NO_VALUE: Final = "no value in this line: {up} and {down} go to another one"
 #: Cells of a value in the line that says what was copied.
 _SAID: Final = 40
 
@@ -94,7 +94,7 @@ class Pointing(Filtering, inherit_bindings=False):
         self._quiet()
         about = self.about_here()
         if about is None:
-            self.hints.say(Message(_NO_VALUE, "dim"))
+            self.hints.say(Message(self.hints.spoken(_NO_VALUE), "dim"))
             return
         filters = self.focused_pane.id in (QUEUE, DECODE)
         dialog = ValueDialog(
@@ -120,7 +120,7 @@ class Pointing(Filtering, inherit_bindings=False):
             text = concat(*(piece for piece, _ in line.spans))
             self.copy(trimmed(text), own("the line"))
         else:
-            self.hints.say(Message(_NOTHING, "dim"))
+            self.hints.say(Message(self.hints.spoken(_NOTHING), "dim"))
 
     def copy_about(self, about: About) -> None:
         """A value, and say its name too."""
@@ -132,7 +132,7 @@ class Pointing(Filtering, inherit_bindings=False):
         if lines:
             self.copy(stacked(lines), word(f"exit {self.cursor.row} as text")[0])
         else:
-            self.hints.say(Message(_NOTHING, "dim"))
+            self.hints.say(Message(self.hints.spoken(_NOTHING), "dim"))
 
     def exit_text(self) -> list[Safe]:
         """The exit of the cursor in words; empty where there is none."""
@@ -150,4 +150,4 @@ class Pointing(Filtering, inherit_bindings=False):
         if self._driver is not None:
             self._driver.write(osc52(text))
         said = concat(_COPIED, what, _CUT) if len(text) > MOST else concat(_COPIED, what)
-        self.hints.say(Message(concat(said, _SENT), "ok"))
+        self.hints.say(Message(concat(said, self.hints.spoken(_SENT)), "ok"))

@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Final, NamedTuple
 
 from textual import events
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 
 from tdxdbg.decode.text import Safe
-from tdxdbg.ui.dialogs import DialogPane
+from tdxdbg.ui.dialogs import DialogPane, Over
 from tdxdbg.ui.edit import LineEdit
 from tdxdbg.ui.history import History
 from tdxdbg.ui.lines import (
@@ -104,7 +102,7 @@ def scrolled(edit: LineEdit, width: int) -> int:
     return max(len(before) + len(at) - width, 0)
 
 
-class Prompt(ModalScreen[str | None], inherit_bindings=False):
+class Prompt(Over, inherit_bindings=False):
     """Asks for a line; `judge` says at each key what it means."""
 
     AUTO_FOCUS: ClassVar[str | None] = "PromptPane"
@@ -141,7 +139,7 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
         #: The words that Tab goes through, and which of them stands there.
         self._cycle: Verdict | None = None
         self._at = 0
-        self._pane = PromptPane("prompt")
+        self._pane: PromptPane = PromptPane("prompt")
         self._pane.edit = LineEdit.holding(text)
         self._pane.edit.past = history.lines if history is not None else ()
         self._pane.tabs = (self._pane.tabs[0]._replace(title=title),)
@@ -149,7 +147,7 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
         self._pane.take = self.take
         self._room = _WIDEST
 
-    def compose(self) -> ComposeResult:
+    def _fit(self) -> None:
         width = min(_WIDEST + 2, self.app.size.width)
         self._room = max(width - 2, 8)
         self._pane.styles.width = width
@@ -157,7 +155,6 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
         head = self._HEAD + len(self._explained()) + 2
         self._pane.styles.height = min(head, self.app.size.height)
         self._draw()
-        yield self._pane
 
     def _explained(self) -> list[Line]:
         room = min(_WIDEST, self.app.size.width - 2)
@@ -246,7 +243,7 @@ class Offer(NamedTuple):
     spans: tuple[Span, ...]
 
 
-class Choice(ModalScreen[str | None], inherit_bindings=False):
+class Choice(Over, inherit_bindings=False):
     """A question with a few answers; j, k and Enter, the mouse, or each answer's own key."""
 
     AUTO_FOCUS: ClassVar[str | None] = "DialogPane"
@@ -279,7 +276,7 @@ class Choice(ModalScreen[str | None], inherit_bindings=False):
         self._pane.dress(palette, ascii_only)
         self._pane.choose_line = self._clicked
 
-    def compose(self) -> ComposeResult:
+    def _fit(self) -> None:
         room = min(_WIDEST, self.app.size.width - 2)
         self._head = [
             line((piece, "text")) for text in self._question for piece in wrap(text, room)
@@ -291,8 +288,7 @@ class Choice(ModalScreen[str | None], inherit_bindings=False):
             max(34, *(width_of(item.spans) for item in lines)) + 2, room + 2
         )
         self._pane.styles.height = min(len(lines) + 2, self.app.size.height)
-        self._pane.set_lines(lines, _CHOICE_FOOT)
-        yield self._pane
+        self._pane.set_lines(lines, _CHOICE_FOOT, len(self._head) + self._at)
 
     def _made(self) -> list[Line]:
         keys = max(len(offer.shown) for offer in self._offers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Final
 
 from tdxdbg.decode.text import safe
@@ -50,6 +51,8 @@ def run_replay(
     said = notice(themes)
     background = in_background(path, follow=follow)
     with background.open(_FIRST) if background is not None else open_trace(path) as trace:
+        if path == "-":
+            _keys_from_terminal()
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise BackendError("replay needs a terminal; to a file or pipe use: tdxdbg print")
         if at is not None and at >= len(trace):
@@ -61,7 +64,7 @@ def run_replay(
             at=at or 0,
             wanted=wanted,
             ascii_only=ascii_only or settings.ascii,
-            title=os.path.basename(path),
+            title="" if path == "-" else os.path.basename(path),
             notice=said,
         )
         app.use_settings(settings, problems)
@@ -98,6 +101,14 @@ def in_background(path: str, *, follow: bool) -> Background | None:
         return None
     # What has no size, as tracefs files, comes bit by bit.
     return Background(Job(path, path, stream=follow or not size))
+
+
+def _keys_from_terminal() -> None:
+    """The recording came by standard input: keys come from the terminal, if there is one."""
+    with suppress(OSError):
+        terminal = os.open("/dev/tty", os.O_RDWR)
+        os.dup2(terminal, 0)
+        os.close(terminal)
 
 
 def choose_palette(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from tdxdbg.decode.text import Safe
 from tdxdbg.timeline import Moment, Timeline
-from tdxdbg.ui.keys import BY_ID, HINTS, Hints, Key, hint
+from tdxdbg.ui.keys import HINTS, Hints, hint
 from tdxdbg.ui.layout import shape_of
 from tdxdbg.ui.lines import BLANK, Line, Span, concat, cut, joined, line, own, width_of, word
 from tdxdbg.ui.matches import Matches
@@ -127,8 +126,6 @@ class HintLine(LinesWidget):
         self._message: Message | None = None
         self.with_filter = False
         self._table: Hints = HINTS
-        #: The keys by id, which a user may have changed.
-        self.keys: Mapping[str, Key] = BY_ID
 
     def offer(self, table: Hints) -> None:
         """Other keys are useful now."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 
 from tdxdbg.decode.text import Safe
-from tdxdbg.ui.dialogs import DialogPane
+from tdxdbg.ui.dialogs import DialogPane, Over
 from tdxdbg.ui.lines import BLANK, Line, Span, cut, line, own, pad, wrap
 from tdxdbg.ui.lines import word as span
 from tdxdbg.ui.palette import Palette
@@ -40,7 +38,7 @@ _KINDS: Final[dict[str, Safe]] = {
 Breakpoint = Mapping[str, Any]
 
 
-class StopList(ModalScreen[str | None], inherit_bindings=False):
+class StopList(Over, inherit_bindings=False):
     """Changes are asked for at once; `update` shows what came of it. "add" wants a new one."""
 
     AUTO_FOCUS: ClassVar[str | None] = "DialogPane"
@@ -73,11 +71,10 @@ class StopList(ModalScreen[str | None], inherit_bindings=False):
         self._pane.dress(palette, ascii_only)
         self._pane.choose_line = self._clicked
 
-    def compose(self) -> ComposeResult:
+    def _fit(self) -> None:
         self._pane.styles.width = min(_WIDEST + 2, self.app.size.width)
         self._pane.styles.height = min(max(len(self._stops), 4) + 4, self.app.size.height)
         self._draw()
-        yield self._pane
 
     def update(self, stops: Sequence[Breakpoint]) -> None:
         """The list is another one."""
@@ -88,7 +85,8 @@ class StopList(ModalScreen[str | None], inherit_bindings=False):
     def _draw(self) -> None:
         lines = [self._line(number, item) for number, item in enumerate(self._stops)]
         if not lines:
-            lines = [BLANK, *(line((piece, "dim")) for piece in wrap(self.EMPTY, _WIDEST))]
+            room = min(_WIDEST, self.app.size.width - 2)
+            lines = [BLANK, *(line((piece, "dim")) for piece in wrap(self.EMPTY, room))]
         self._pane.set_lines(lines, self.FOOT, self._at if self._pane.rows else None)
 
     def _line(self, number: int, item: Breakpoint) -> Line:

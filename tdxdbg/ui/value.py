@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Final
 
 from textual.binding import Binding, BindingType
@@ -44,16 +45,8 @@ class ValueDialog(Dialog):
         """`filters`: Enter filters on the value where it can."""
         self._enter = "filter" if filters and about.filter is not None else None
         self._filters = about.filter is not None
-        room = max(min(width - 4, _WIDEST), 16)
-        lines = value_lines(about, td, room)
-        if about.filter is not None:
-            key = _ENTER if filters else _F
-            text = concat(_FILTER, word(about.filter)[0])
-            pieces = wrap(text, room - len(key))
-            head = line((key, "focus"), (pieces[0], "ok"))
-            rest = [line((blanks(len(key)), "dim"), (piece, "ok")) for piece in pieces[1:]]
-            lines = [head, *rest, *([BLANK, *lines] if lines else [])]
-        super().__init__(title_of(about, room), lines, palette, ascii_only)
+        made = partial(_read, about, td, _ENTER if filters else _F)
+        super().__init__(title_of(about, _room(width)), made, palette, ascii_only)
         self.foot = ((own("y copies  Esc closes"), "dim"),)
 
     def action_enter(self) -> None:
@@ -62,6 +55,22 @@ class ValueDialog(Dialog):
     def action_done(self, what: str) -> None:
         if what == "copy" or self._filters:
             _ = self.dismiss(what)
+
+
+def _room(width: int) -> int:
+    return max(min(width - 4, _WIDEST), 16)
+
+
+def _read(about: About, td: Td, key: Safe, width: int) -> list[Line]:
+    """The filter, where there is one, and the readings."""
+    room = _room(width)
+    lines = value_lines(about, td, room)
+    if about.filter is None:
+        return lines
+    pieces = wrap(concat(_FILTER, word(about.filter)[0]), room - len(key))
+    head = line((key, "focus"), (pieces[0], "ok"))
+    rest = [line((blanks(len(key)), "dim"), (piece, "ok")) for piece in pieces[1:]]
+    return [head, *rest, *([BLANK, *lines] if lines else [])]
 
 
 def title_of(about: About, room: int) -> Safe:

@@ -30,8 +30,14 @@ class Terminal:
     """The program at a pty. `output` is every byte that it wrote."""
 
     def __init__(
-        self, *arguments: str, columns: int = 80, rows: int = 24, env: dict[str, str] | None = None
+        self,
+        *arguments: str,
+        columns: int = 80,
+        rows: int = 24,
+        env: dict[str, str] | None = None,
+        stdin: Path | None = None,
     ) -> None:
+        """`stdin`: a file that comes by standard input, where the terminal is otherwise."""
         self.screen = pyte.Screen(columns, rows)
         self.stream = pyte.ByteStream(self.screen)
         self.output = bytearray()
@@ -39,7 +45,8 @@ class Terminal:
         self.status: int | None = None
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            _become([sys.executable, "-m", "tdxdbg", *arguments], columns, rows, env or {})
+            command = [sys.executable, "-m", "tdxdbg", *arguments]
+            _become(command, columns, rows, env or {}, stdin)
         self.resize(columns, rows)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -122,7 +129,9 @@ class Terminal:
         os.close(self.fd)
 
 
-def _become(command: list[str], columns: int, rows: int, env: dict[str, str]) -> None:
+def _become(
+    command: list[str], columns: int, rows: int, env: dict[str, str], stdin: Path | None
+) -> None:
     """In the child: the size first, so that the first frame is right; then the program."""
     fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     settings = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONPATH": str(ROOT)}
@@ -130,6 +139,8 @@ def _become(command: list[str], columns: int, rows: int, env: dict[str, str]) ->
     # environment behind the back of os.environ.
     own = {name: text for name, text in os.environ.items() if name not in UNWANTED}
     try:
+        if stdin is not None:
+            os.dup2(os.open(stdin, os.O_RDONLY), 0)
         os.execve(command[0], command, {**own, **settings, **env})
     finally:
         os._exit(127)

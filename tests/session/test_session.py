@@ -106,6 +106,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("write_memory", {"address": 1 << 40, "data": b"x"}, "no RAM"),
     ("write_memory", {"address": 1 << 46, "data": b"x", "vcpu": 0}, "not all mapped"),
     ("add_watchpoint", {"address": 0, "size": 0}, "0 bytes"),
+    ("watch_conversions", {"gpa": 1 << 52, "size": 1}, "no GPA range"),
     ("add_watchpoint", {"address": 1 << 46, "vcpu": 0}, "not all mapped"),
     ("remove_breakpoint", {"id": 3}, "no breakpoint 3"),
     ("step", {"count": 0}, "give 1 or more"),
@@ -289,6 +290,24 @@ def test_breakpoints_and_watchpoints(retry: Session) -> None:
     third = retry.add_breakpoint(address=retry.state.rip)
     assert [item["kind"] for item in retry.breakpoints()] == ["condition", "address"]
     retry.remove_breakpoint(third)
+    assert retry.cont().is_ended
+
+
+def test_it_stops_after_pages_were_converted_and_goes_back_to_it(retry: Session) -> None:
+    page, second = 0x400000, 0x401000
+    number = retry.watch_conversions(second, 4)
+    state = retry.cont()
+    assert (state.why, state.breakpoints) == ("breakpoint", (number,))
+    assert retry.gpa_map().is_shared(page)
+    shared = state.position
+    state = retry.cont()
+    assert (state.why, state.breakpoints) == ("breakpoint", (number,))
+    assert not retry.gpa_map().is_shared(page)
+    with retry.reverse_cont() as past:
+        assert past.state.position == shared
+        assert past.gpa_map().is_shared(page)
+    assert [(item["kind"], item["hits"]) for item in retry.breakpoints()] == [("mapping", 2)]
+    retry.change_breakpoint(number, enabled=False)
     assert retry.cont().is_ended
 
 

@@ -7,7 +7,7 @@ import pytest
 from tdxdbg.abi.ghci import Status, SubFunction
 from tdxdbg.abi.kvm import Exit
 from tdxdbg.engine import BY_NAME, HypercallAnswer, Input, Reentry, Td, TdExit
-from tdxdbg.timeline import Moment, Timeline
+from tdxdbg.timeline import Moment, Timeline, timeline
 from tests.timeline.journals import (
     DONE,
     MIB,
@@ -133,3 +133,22 @@ def test_of_a_row_that_is_longer_than_is_read_nothing_is_claimed(name: str) -> N
     assert line.steps(0) > 1_000
     assert not last(line, 1).diverged
     assert not last(line, 1).more
+
+
+def test_far_rows_get_their_history_by_catching_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeline, "REACH", 20)
+    monkeypatch.setattr(timeline, "_SPARSE", 16)
+    line = under("6.16", "7.2", *(event for _ in range(40) for event in MIXED))
+    far = len(line) - 3
+    assert line.moment(far).gpa_map is None
+    assert line.summary(far).index == far
+    assert line.catch_up(8) == len(line) - 1
+    assert 0 < line.passed < 0.1
+    near = line.moment(1)
+    while line.catch_up(40):
+        assert line.moment(1) == near
+    assert line.passed == 1
+    monkeypatch.undo()
+    assert line.moment(far) == under(
+        "6.16", "7.2", *(event for _ in range(40) for event in MIXED)
+    ).moment(far)

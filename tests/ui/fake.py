@@ -345,6 +345,9 @@ class FakeSession:
     ) -> dict[str, Any]:
         return listed(self.breakpoints.add_write(address, size, text))
 
+    def _do_watch_conversions(self, gpa: int, size: int, text: str = "") -> dict[str, Any]:
+        return listed(self.breakpoints.add_mapping(gpa, size, text))
+
     def _do_change_breakpoint(self, id: int, enabled: bool) -> None:
         self.breakpoints.enable(id, enabled=enabled)
 
@@ -415,7 +418,8 @@ class FakeSession:
 
 def listed(item: Breakpoint) -> dict[str, Any]:
     """As a session lists a breakpoint."""
-    kind = {"exit": "condition", "code": "address", "write": "watch"}[item.kind.value]
+    kinds = {"exit": "condition", "code": "address", "write": "watch", "mapping": "mapping"}
+    kind = kinds[item.kind.value]
     return {
         "id": item.number, "kind": kind, "text": item.text, "enabled": item.enabled,
         "hits": item.hits, "address": item.address, "size": item.size,

@@ -160,6 +160,19 @@ async def test_the_answer_of_userspace_is_waited_for() -> None:
         assert "userspace has not answered" in text
 
 
+async def test_while_userspace_has_it_nobody_knows_how_many_chunks_there_will_be() -> None:
+    made = demo.Recorder()
+    made.exit(
+        demo.tdvmcall(0x10001, r12=demo.SHARED | A, r13=8 * MIB),
+        lambda step, chunk: demo.agree(step, chunk) if not chunk else None,
+    )
+    app = app_on(made.trace())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("s")
+        await pilot.pause()
+        assert "→ chunk 2 of 2+ " in pane_text(app, CHAIN)
+
+
 async def test_a_click_goes_to_the_request_and_its_faults_are_its_own() -> None:
     app = app_on(journal(FIRST, Other(), Asked(S | B + MIB, 3 * MIB)))
     async with app.run_test(size=(120, 40)) as pilot:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from textual import events
 from textual.pilot import Pilot
 
+from tdxdbg.resources import samples_dir
 from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.commands.help import help_lines, help_rows
 from tdxdbg.ui.commands.language import CommandSet, offered
@@ -24,6 +25,9 @@ from tdxdbg.ui.settings import parse_settings
 from tests.ui import demo
 from tests.ui.live import live_app, until
 from tests.ui.screens import app_on, screen_text
+
+#: A recording that begins with an exit that the kernel answers.
+CPUID = samples_dir() / "mapgpa_64mib_interrupted.tdxt"
 
 SCREENS: list[tuple[type[ReplayApp], tuple[Key, ...]]] = [
     (ReplayApp, KEYS),
@@ -435,3 +439,60 @@ async def test_commands_of_a_live_run(tmp_path: Path) -> None:
         await pilot.press("b", "up")
         await pilot.pause()
         assert "> retry" in "\n".join(screen_text(app))
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ("f3", "F4 F3 link"),
+        ("", "{ F5 same vCPU"),
+        ("", "F12/- zoom"),
+        ("", "F2 goes on to the next step"),
+        ("c", "no breakpoints: F7 sets one, w watches"),
+        ("n", "nothing to find: :filter filters, Ctrl-f finds"),
+        ("u", "nothing to undo: F8 edits the answer to an exit"),
+        ("colon", "before. F9 finds one"),
+        ("f7", "c runs on to the next one, F10 back."),
+        ("f7 ctrl+u r e t r y enter", "1: retry; c runs on to it, F10 back"),
+        ("m", "m: a letter sets a bookmark"),
+        ("f11", "F11 to a bookmark: there are none"),
+    ],
+)
+async def test_whatever_names_a_key_names_the_one_of_the_settings(keys: str, says: str) -> None:
+    changed = {
+        "step": "F2", "next_link": "F3", "previous_link": "F4", "next_of_vcpu": "F5",
+        "breakpoint": "F7", "edit": "F8", "palette": "F9", "continue_back": "F10",
+        "to_mark": "F11", "map_in": "F12", "filter": "",
+    }  # fmt: skip
+    settings, problems = parse_settings(
+        "[keys]\n" + "".join(f'{id} = "{key}"\n' for id, key in changed.items())
+    )
+    assert not problems
+    app = app_on(CPUID if "step" in says else demo.mapgpa())
+    app.use_settings(settings)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await pilot.press(*keys.split())
+        await pilot.pause()
+        assert says in " ".join("\n".join(screen_text(app)).split())
+
+
+@pytest.mark.parametrize("keys", ["a", "K", "B", "M", "b", "x", "vertical_line", "colon", "ctrl+p",
+                                  "question_mark", "ctrl+w", "slash", "colon s e t t i n g s enter",
+                                  "4 escape down down enter"])  # fmt: skip
+async def test_what_is_open_fits_the_terminal_again_when_that_changes(keys: str) -> None:
+    """As if it had been opened there; and back."""
+    app, other = (app_on(demo.mapgpa(), at=4) for _ in range(2))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press(*keys.split())
+        await pilot.pause()
+        before = screen_text(app)
+        await pilot.resize_terminal(44, 20)
+        await pilot.pause()
+        small = screen_text(app)
+        await pilot.resize_terminal(120, 40)
+        await pilot.pause()
+        assert screen_text(app) == before
+    async with other.run_test(size=(44, 20)) as pilot:
+        await pilot.press(*keys.split())
+        await pilot.pause()
+        assert screen_text(other) == small

@@ -152,7 +152,9 @@ async def test_what_cannot_be_written_is_one_line(
         gone.rmdir()
         for what in ("svg", "text", "exit", "json", "queue"):
             app.action_export(what)
-            await until_said(pilot, app, "not written: No such file or directory")
+            await until_said(
+                pilot, app, "not written: No such file or directory in a folder that is gone: "
+            )
 
 
 # --- the queue ----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from tdxdbg.filters import compile_filter
 from tdxdbg.ui.advice import advice
 from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.condition_prompt import ConditionPrompt
+from tdxdbg.ui.keys import key_of
 from tdxdbg.ui.layout import QUEUE
 from tests.ui import demo
 from tests.ui.screens import app_on, screen_text
@@ -268,7 +269,7 @@ async def test_a_filter_under_another_kernel_is_counted_anew() -> None:
     ],
 )
 def test_what_is_like_it(text: str, line: str) -> None:
-    assert line in advice(compile_filter(text), 9, [])
+    assert line in advice(compile_filter(text), 9, [], key_of)
 
 
 # --- what is remembered ---------------------------------------------------------------------

@@ -87,7 +87,7 @@ async def test_a_running_guest_never_holds_the_screen_and_can_be_stopped(tmp_pat
         assert badge_text(app) == " LIVE  RUNNING "
         assert "2 exits, 4 steps, 300 instructions" in app.news.text
         await press(pilot, "s")
-        assert app.hints.message == "the guest runs: Ctrl-C stops it"
+        assert app.hints.message == "the guest runs: Ctrl-c stops it"
         await press(pilot, "S")
         assert badge_text(app) == " PAST 1 step back  RUNNING "
         await press(pilot, "f", "ctrl+c")
@@ -106,7 +106,7 @@ async def test_a_key_that_repeats_faster_than_the_guest_steps_loses_nothing(app:
         app.action_instruction(1)
         app.action_step(1)
         await until(pilot, lambda: not app.world.running)
-        assert app.hints.message == "the guest runs: Ctrl-C stops it"
+        assert app.hints.message == "the guest runs: Ctrl-c stops it"
 
 
 async def test_ctrl_c_quits_when_nothing_runs(app: LiveApp) -> None:

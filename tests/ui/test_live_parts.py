@@ -210,6 +210,9 @@ def test_what_is_no_address_says_why(text: str, says: str) -> None:
         ("watch rsp - 8", "write", 0x23FF8, 8),
         ("watch gpa 2000", "write", 0x2000, 8),
         ("watch gpa 2000 4096", "write", 0x2000, 4096),
+        ("watch gpa in 4M..6M", "mapping", 4 << 20, (2 << 20) + 1),
+        ("watch gpa in 0x1000..0x1fff", "mapping", 0x1000, 0x1000),
+        ("watch gpa == 0x2000", "mapping", 0x2000, 1),
     ],
 )
 def test_breakpoints(text: str, kind: str, address: int | None, size: int) -> None:
@@ -218,7 +221,10 @@ def test_breakpoints(text: str, kind: str, address: int | None, size: int) -> No
     assert (stop.kind, value, stop.size) == (kind, address, size)
 
 
-@pytest.mark.parametrize("text", ["watch", "watch 2000 0", "watch 2000 5000", "watch nowhere"])
+@pytest.mark.parametrize(
+    "text",
+    ["watch", "watch 2000 0", "watch 2000 5000", "watch nowhere", "watch gpa in 1..2 or leaf == 1"],
+)
 def test_what_cannot_be_watched(text: str) -> None:
     with pytest.raises(TargetError):
         parse_stop(text, NAMES)
@@ -239,6 +245,7 @@ def test_prompts_take_any_text(text: str, cursor: int) -> None:
 @pytest.mark.parametrize(
     ("text", "good", "word"),
     [("map", False, "map_gpa"), ("watch ma", False, "map_gpa"), ("lea", False, "leaf"),
+     ("watch gpa in 4M..6M", True, ""), ("watch gpa in 4M", False, ""),
      ("leaf == Map", False, "MapGPA"), ("watch rsp 8", True, ""), ("", False, "index")],
 )  # fmt: skip
 def test_prompts_offer_words(text: str, good: bool, word: str) -> None:

@@ -130,7 +130,9 @@ class Answering(Core, inherit_bindings=False):
         if self.what_if.other is None:
             self._say(f"not computed: {self.what_if.problem}", "error")
         else:
-            self._say("what if: both outcomes stand in the uAPI pane; u drops it", "ok")
+            self._say(
+                f"what if: both outcomes stand in the uAPI pane; {self.key('undo')} drops it", "ok"
+            )
 
     def _under_this_kernel(self, found: WhatIfAnswer) -> None:
         """Another kernel is shown now: what it does with that answer."""
@@ -164,7 +166,7 @@ class Answering(Core, inherit_bindings=False):
     def action_undo(self) -> None:
         self._quiet()
         if self.what_if is None:
-            self._say("nothing to undo: e edits the answer to an exit", "dim")
+            self._say(f"nothing to undo: {self.key('edit')} edits the answer to an exit", "dim")
             return
         self.what_if = None
         self._show_what_if()

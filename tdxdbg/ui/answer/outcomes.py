@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from tdxdbg.abi.regs import R10, R11, REG_NAMES
@@ -31,7 +31,6 @@ from tdxdbg.ui.lines import (
 )
 
 _BADGE: Final = (own(" WHAT IF "), "retry_badge")
-_KEYS: Final = (own("  e edits it, u drops it"), "focus")
 _DIFFERENT: Final = own("≠")
 _SAME: Final = own(" ")
 _BAR: Final = own("│")
@@ -68,9 +67,10 @@ class Page(NamedTuple):
     name: Safe
 
 
-def outcome_lines(page: Page, width: int) -> list[Line]:
-    """The page in lines of `width` cells."""
-    lines = [line(_BADGE, _KEYS)]
+def outcome_lines(page: Page, width: int, key: Callable[[str], str]) -> list[Line]:
+    """The page in lines of `width` cells. `key`: what a user presses, by id."""
+    keys = word(f"  {key('edit')} edits it, {key('undo')} drops it", "focus")
+    lines = [line(_BADGE, keys)]
     other = page.found.other
     if other is None:
         text = concat(_NOT_COMPUTED, word(page.found.problem)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from tdxdbg.decode.text import Safe
@@ -19,16 +20,17 @@ _HERE: Final = own("   ▶ ← ")
 _SPACE: Final = own(" ")
 _LEFT: Final = own("as KVM wrote it")
 _NOTHING: Final = own("nothing to answer")
-_RUN: Final = own(": s calls KVM_RUN again")
 _WRONG: Final = own("       ‼ ")
 _ROOM: Final = 20
 
 
-def pending_lines(form: AnswerForm, moment: Moment, width: int) -> tuple[list[Line], int]:
-    """The lines, and which of them is being typed in."""
+def pending_lines(
+    form: AnswerForm, moment: Moment, width: int, key: Callable[[str], str]
+) -> tuple[list[Line], int]:
+    """The lines, and which of them is being typed in. `key`: what a user presses, by id."""
     if not form.fields:
-        return [line((_NOTHING, "dim"), (_RUN, "focus"))], 0
-    lines = [_head(form)]
+        return _nothing(width, key), 0
+    lines = [_head(form, key)]
     names = max(len(name) for name in form.fields) + 1
     meanings = _meanings(form, moment)
     at = 0
@@ -47,6 +49,13 @@ def pending_lines(form: AnswerForm, moment: Moment, width: int) -> tuple[list[Li
     return lines, at
 
 
+def _nothing(width: int, key: Callable[[str], str]) -> list[Line]:
+    run = word(f": {key('step')} calls KVM_RUN again", "focus")
+    if len(_NOTHING) + len(run[0]) <= width:
+        return [line((_NOTHING, "dim"), run)]
+    return [line((_NOTHING, "dim")), line(word(f"{key('step')} calls KVM_RUN again", "focus"))]
+
+
 def _wrong(problem: str, width: int) -> list[Line]:
     pieces = wrap(word(problem)[0], width - len(_WRONG))
     marks = (_WRONG, *([blanks(len(_WRONG))] * (len(pieces) - 1)))
@@ -55,14 +64,18 @@ def _wrong(problem: str, width: int) -> list[Line]:
     ]
 
 
-def _head(form: AnswerForm) -> Line:
+def _head(form: AnswerForm, key: Callable[[str], str]) -> Line:
+    gives = f": {key('step')} gives it"
     if form.recorded:
-        return line((own("another answer"), "title"), (own(": Enter tries it, Esc"), "focus"))
+        return line((own("another answer"), "title"), (own(": Enter tries it"), "focus"))
+    yours = (own("your answer"), "title")
     if form.typing:
-        return line((own("your answer"), "title"), (own(": Enter gives it, Esc drops it"), "focus"))
+        return line(yours, (own(": Enter gives it, Esc drops it"), "focus"))
     if form.edited:
-        return line((own("your answer"), "title"), (own(": s gives it, u: the VMM's"), "focus"))
-    return line((own("the VMM's answer"), "title"), (own(": s gives it, e edits it"), "focus"))
+        return line(yours, word(f"{gives}, {key('undo')}: the VMM's", "focus"))
+    return line(
+        (own("the VMM's answer"), "title"), word(f"{gives}, {key('edit')} edits it", "focus")
+    )
 
 
 def _field(form: AnswerForm, name: str, head: list[Span], row: UapiRow | None, width: int) -> Line:

@@ -19,13 +19,13 @@ from tdxdbg.ui.dialogs import Dialog
 from tdxdbg.ui.history import Histories
 from tdxdbg.ui.keymap import remap
 from tdxdbg.ui.keys import Key
-from tdxdbg.ui.lines import BLANK, Line, line, own, word
+from tdxdbg.ui.lines import BLANK, Line, line, own, word, wrap
 from tdxdbg.ui.prompt import Prompt, Verdict
 from tdxdbg.ui.screen import bindings
 from tdxdbg.ui.settings import Settings, settings_path
 from tdxdbg.ui.status import Message
 
-_ABOUT: Final = (own("A command, and what it takes. Up: what was typed before. Ctrl-p finds one."),)
+_ABOUT: Final = "A command, and what it takes. Up: what was typed before. {palette} finds one."
 _HISTORY: Final = "command"
 
 
@@ -54,7 +54,9 @@ class Commands(Core, inherit_bindings=False):
         """Before the screen opens; what is wrong is said on it."""
         self.settings = settings
         self.keys, clashes = remap(self.KEYS, settings.keys)
-        self.hints.keys = {key.id: key for key in self.keys}
+        keys = {key.id: key for key in self.keys}
+        for widget in (*self.bars, *self.panes.values()):
+            widget.keys = keys
         self._bindings = BindingsMap(bindings(self.keys))
         self.settings_problems = (*problems, *clashes)
         count = len(self.settings_problems)
@@ -88,7 +90,8 @@ class Commands(Core, inherit_bindings=False):
         self._command_line("")
 
     def _command_line(self, text: str) -> None:
-        self.ask(own("command"), _ABOUT, self._judge, self.run_command, text, _HISTORY)
+        about = (self.hints.spoken(_ABOUT),)
+        self.ask(own("command"), about, self._judge, self.run_command, text, _HISTORY)
 
     def _judge(self, text: str, cursor: int) -> Verdict:
         return self.commands.judge(text, cursor, self._judge_text)
@@ -134,10 +137,10 @@ class Commands(Core, inherit_bindings=False):
         _ = self.push_screen(dialog)
 
     def command_settings(self, text: str) -> None:
-        dialog = Dialog(own("settings"), self._settings_lines(), self.palette, self.ascii_only)
+        dialog = Dialog(own("settings"), self._settings_lines, self.palette, self.ascii_only)
         _ = self.push_screen(dialog)
 
-    def _settings_lines(self) -> list[Line]:
+    def _settings_lines(self, width: int) -> list[Line]:
         settings = self.settings
         rows = [("theme", settings.theme or "not set"),
                 ("ascii", "true" if settings.ascii else "false"),
@@ -148,7 +151,8 @@ class Commands(Core, inherit_bindings=False):
         lines = [line(word(str(settings_path()), "value")), BLANK]
         lines += [line(word(f"{name:<24}", "name"), word(value, "text")) for name, value in rows]
         if self.settings_problems:
-            lines += [BLANK, *(line(word(item, "error")) for item in self.settings_problems)]
+            wrapped = (wrap(word(item)[0], width - 2) for item in self.settings_problems)
+            lines += [BLANK, *(line((piece, "error")) for pieces in wrapped for piece in pieces)]
         return lines
 
     # --- commands that take something -----------------------------------------------------

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import ClassVar, Final, NamedTuple
 
 from textual import events
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 
 from tdxdbg.decode.text import Safe
 from tdxdbg.ui.commands.table import Command
-from tdxdbg.ui.dialogs import GLYPHS
+from tdxdbg.ui.dialogs import GLYPHS, Over
 from tdxdbg.ui.edit import LineEdit
 from tdxdbg.ui.keys import Key
 from tdxdbg.ui.lines import (
@@ -132,7 +130,7 @@ class HelpPane(PromptPane):
     TITLE: ClassVar[Safe] = own("help")
 
 
-class Help(ModalScreen[None], inherit_bindings=False):
+class Help(Over, inherit_bindings=False):
     """Scrolls as `less` does; / and some words leave the lines that have them."""
 
     AUTO_FOCUS: ClassVar[str | None] = "HelpPane"
@@ -162,17 +160,10 @@ class Help(ModalScreen[None], inherit_bindings=False):
         super().__init__()
         self._rows = help_rows(keys, commands)
         self._typing = False
-        self._pane = HelpPane("help")
+        self._pane: HelpPane = HelpPane("help")
         self._pane.edit.insert(words)
         self._pane.dress(palette, ascii_only)
         self._pane.take = self._key
-
-    def compose(self) -> ComposeResult:
-        self._fit()
-        yield self._pane
-
-    def on_resize(self) -> None:
-        self._fit()
 
     def _fit(self) -> None:
         """As large as all of the help, whatever is looked for."""

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 from textual import events
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 
 from tdxdbg.decode.text import Safe
 from tdxdbg.ui.commands.table import Command
+from tdxdbg.ui.dialogs import Over
 from tdxdbg.ui.keys import Key
 from tdxdbg.ui.lines import BLANK, Line, line, own, pad, right, word
 from tdxdbg.ui.palette import Palette
@@ -75,7 +74,7 @@ class PalettePane(PromptPane):
         self.turned(lines)
 
 
-class CommandPalette(ModalScreen[str | None], inherit_bindings=False):
+class CommandPalette(Over, inherit_bindings=False):
     """Returns the name of the command that was chosen."""
 
     AUTO_FOCUS: ClassVar[str | None] = "PalettePane"
@@ -101,19 +100,15 @@ class CommandPalette(ModalScreen[str | None], inherit_bindings=False):
         self._found = list(commands)
         self._shown = {key.id: key.shown for key in keys if "{key}" not in key.action}
         self._at = self._top = 0
-        self._pane = PalettePane("palette")
+        self._pane: PalettePane = PalettePane("palette")
         self._pane.dress(palette, ascii_only)
         self._pane.take = self.take
         self._pane.choose_line = self._clicked
         self._pane.turned = self.action_move
 
-    def compose(self) -> ComposeResult:
+    def _fit(self) -> None:
         self._pane.styles.width = min(_WIDEST, self.app.size.width)
         self._pane.styles.height = self._rows + _HEAD + 2
-        self._draw()
-        yield self._pane
-
-    def on_resize(self) -> None:
         self._draw()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from tdxdbg.decode.text import Safe
@@ -10,7 +11,7 @@ from tdxdbg.ui.gpa_map.cells import BEYOND, MIXED, PRIVATE, SHARED, UNMAPPED
 from tdxdbg.ui.gpa_map.draw import GLYPHS, Asked
 from tdxdbg.ui.gpa_map.ranges import Item, Ranges
 from tdxdbg.ui.gpa_map.window import Window
-from tdxdbg.ui.keys import hint
+from tdxdbg.ui.keys import Key, hint
 from tdxdbg.ui.lines import Line, Span, concat, joined, line, own, width_of, word
 
 STATE_WORDS: Final = {
@@ -38,7 +39,6 @@ _BETWEEN: Final = own("  ")
 _THIS_STEP: Final = (own(", in this step"), "changed")
 _A_CELL: Final = own(" a cell")
 _FOLLOWS: Final = (own("follows the exit"), own("follows"))
-_STAYS: Final = (own("stays, . follows"), own("stays"))
 _STEP: Final = own(" ▸ ")
 #: Keys by id and what they do, as said while the pane has no cursor.
 _KEYS: Final = (
@@ -116,11 +116,11 @@ def here_line(ranges: Ranges, item: Item, changed: Asked | None, width: int) -> 
     return line(*spans)
 
 
-def keys_line(width: int) -> Line:
+def keys_line(width: int, keys: Mapping[str, Key]) -> Line:
     """What one can do here, as far as there is room."""
     spans: list[Span] = []
     for ids, what in _KEYS:
-        more = [word(f"{hint(ids)} ", "focus"), (what, "dim"), (_BETWEEN, "dim")]
+        more = [word(f"{hint(ids, keys)} ", "focus"), (what, "dim"), (_BETWEEN, "dim")]
         if width_of(spans) + width_of(more) <= width:
             spans += more
     return line(*spans)
@@ -132,15 +132,18 @@ def describe(ranges: Ranges, gpa: int) -> str:
     return f"GPA {gpa:x}: {STATE_WORDS[item.state][0]}, {range_text(item.start, item.size)}"
 
 
-def list_foot() -> tuple[Span, ...]:
+def list_foot(key: Callable[[str], str]) -> tuple[Span, ...]:
     """How to get from the list to the map."""
-    enter, stop = word(hint(("act",)), "focus"), word(hint(("stop",)), "focus")
+    enter, stop = word(key("act"), "focus"), word(key("stop"), "focus")
     return enter, (own(" shows it  "), "dim"), stop, (own(" the exit"), "dim")
 
 
-def scale_foot(window: Window, space: int, moved: bool, width: int) -> tuple[Span, ...]:
-    """The zoom, from the whole space to a cell, and whether the exit is followed."""
-    follows = _STAYS if moved else _FOLLOWS
+def scale_foot(window: Window, space: int, back: str, width: int) -> tuple[Span, ...]:
+    """The zoom, from the whole space to a cell, and whether the exit is followed.
+
+    `back`: the key to follow it again, where it is not.
+    """
+    follows = (word(f"stays, {back} follows")[0], own("stays")) if back else _FOLLOWS
     sizes = (space, window.row, window.cell)
     full = [size_text(size) for size in sizes]
     short = [short_size(size) for size in sizes]
@@ -153,7 +156,7 @@ def scale_foot(window: Window, space: int, moved: bool, width: int) -> tuple[Spa
         (short, _NONE, follows[1]),
     ):
         scale = joined([[word(text, "dim")] for text in texts], _STEP)
-        spans = (*scale, (unit, "dim"), (_BETWEEN, "dim"), (state, "focus" if moved else "dim"))
+        spans = (*scale, (unit, "dim"), (_BETWEEN, "dim"), (state, "focus" if back else "dim"))
         if width_of(spans) <= width:
             return spans
     return (word(short[2], "dim"), (_BETWEEN, "dim"), (follows[1], "dim"))

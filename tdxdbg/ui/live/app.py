@@ -11,7 +11,7 @@ from tdxdbg.ui.layout import CODE, MEMORY
 from tdxdbg.ui.lines import own
 from tdxdbg.ui.live.judge import judge_address, judge_stop, judge_vector, parse_vector
 from tdxdbg.ui.live.running import LiveRun
-from tdxdbg.ui.live.targets import Names, Stop, parse_address, parse_stop
+from tdxdbg.ui.live.targets import Names, Stop, is_converted, parse_address, parse_stop
 from tdxdbg.ui.live.wire import State, Wire
 from tdxdbg.ui.panes.code import CodePane
 from tdxdbg.ui.panes.memory import MemoryPane
@@ -23,6 +23,7 @@ _ABOUT_STOPS = (
     own("leaf == MapGPA      an exit, in the language of --filter"),
     own("map_gpa, at 101000  before an instruction: symbol or address"),
     own("watch symbol 8      before a write to so many bytes; also gpa 2000"),
+    own("watch gpa in 4M..6M after pages of a GPA range were converted"),
 )
 _ABOUT_ADDRESS = (
     own("A symbol, a register (rsp-20), a virtual address in hex (101000),"),
@@ -104,6 +105,9 @@ class LiveApp(LiveRun):
         elif stop["kind"] == "watch":
             command = "add_watchpoint"
             how = {"address": stop["address"], "size": stop["size"], "text": stop["text"]}
+        elif stop["kind"] == "mapping":
+            command = "watch_conversions"
+            how = {"gpa": stop["address"], "size": stop["size"], "text": stop["text"]}
         self.world.wire.ask(command, self._stops_changed, self.tell, **how)
 
     def _wires(self) -> list[Wire]:
@@ -126,11 +130,12 @@ class LiveApp(LiveRun):
 
     def _mark_stops(self, stops: Sequence[Any]) -> None:
         """The exits of the queue at which a condition would stop have a mark."""
-        wanted = [stop for stop in stops if stop["kind"] == "condition" and stop["enabled"]]
         self.stops = RowStops(self.timeline)
-        for stop in wanted:
-            with suppress(ValueError):
-                self.stops.add(stop["text"])
+        add = {"condition": self.stops.add, "mapping": self.stops.add_watch}
+        for stop in stops:
+            if stop["enabled"] and stop["kind"] in add:
+                with suppress(ValueError):
+                    add[stop["kind"]](stop["text"])
         self.queue.stops_at = self.stops.stops_at
         self.queue.redraw()
 
@@ -160,6 +165,8 @@ class LiveApp(LiveRun):
             if not text.strip():
                 return Verdict(False, "")
             found = judge_stop(f"watch {text}", cursor + 6, self.names)
+            if is_converted(text):
+                return Verdict(False, "bytes that were written: an address, and how many")
             says = found.says.replace("stops before a write", "back to the last write")
             return found._replace(says=says, start=max(found.start - 6, 0))
 
@@ -196,8 +203,11 @@ class LiveApp(LiveRun):
             self.looking.look(wire, past=not self.following)
 
 
+_COMMANDS = {"write": "add_watchpoint", "mapping": "watch_conversions"}
+
+
 def _command(stop: Stop) -> str:
-    return "add_watchpoint" if stop.kind == "write" else "add_breakpoint"
+    return _COMMANDS.get(stop.kind, "add_breakpoint")
 
 
 def _arguments(stop: Stop, state: State) -> Mapping[str, Any]:
@@ -205,6 +215,8 @@ def _arguments(stop: Stop, state: State) -> Mapping[str, Any]:
         return {"condition": stop.text}
     if stop.kind == "code":
         return {"address": stop.address.value, "text": stop.text}
+    if stop.kind == "mapping":
+        return {"gpa": stop.address.value, "size": stop.size, "text": stop.text}
     vcpu = {"vcpu": state.vcpu} if stop.address.linear else {}
     where = {"address": stop.address.value, "size": stop.size}
     return {**where, "text": stop.text, **vcpu}

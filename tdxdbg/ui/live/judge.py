@@ -26,6 +26,10 @@ def judge_stop(text: str, cursor: int, names: Names) -> Verdict:
     place = _place(stop.address)
     if stop.kind == "code":
         return Verdict(True, f"stops before the instruction at {place}", start, words)
+    if stop.kind == "mapping":
+        first, last = stop.address.value, stop.address.value + stop.size - 1
+        says = f"stops after pages in {first:#x}..{last:#x} are converted"
+        return Verdict(True, says, start, words)
     many = f"{stop.size} byte{'s' * (stop.size != 1)}"
     return Verdict(True, f"stops before a write to {many} at {place}", start, words)
 

@@ -87,10 +87,10 @@ class LiveRun(LiveScreen):
     def _travel(self, command: str, **arguments: Any) -> None:
         """Go elsewhere in the past, from where one looks."""
         if not self.world.wire.alive:
-            self.tell("the worker is gone: R starts the guest again")
+            self.tell(f"the worker is gone: {self.key('restart')} starts the guest again")
             return
         if self.following and self.world.running:
-            self.tell("the guest runs: Ctrl-C stops it", "dim")
+            self.tell(f"the guest runs: {self.key('interrupt')} stops it", "dim")
             return
         if self.following:
             self.past.seek(self.world.wire, command, **arguments)
@@ -169,7 +169,10 @@ class LiveRun(LiveScreen):
             self.tell("the worker is gone: nothing can be forked off")
             return
         if self.following and world.running:
-            self.tell("the guest runs: Ctrl-C stops it, then F forks", "dim")
+            self.tell(
+                f"the guest runs: {self.key('interrupt')} stops it, then {self.key('fork')} forks",
+                "dim",
+            )
             return
         if self.following:
             place = {"steps": world.state.steps, "instructions": world.state.instructions}
@@ -263,9 +266,11 @@ class LiveRun(LiveScreen):
         uapi = self.pane(UAPI, UapiPane)
         form = uapi.form
         if form is None:
-            self.tell("no exit waits for an answer: s runs to the next one", "dim")
+            self.tell(
+                f"no exit waits for an answer: {self.key('step')} runs to the next one", "dim"
+            )
         elif not form.fields:
-            self.tell("this exit has no answer: s calls KVM_RUN again", "dim")
+            self.tell(f"this exit has no answer: {self.key('step')} calls KVM_RUN again", "dim")
         else:
             form.start()
             uapi.give, uapi.dropped = self._give, self._dropped

@@ -55,12 +55,13 @@ SETTLES: Final = 0.12
 _REPEATED: Final = {"step": "a step", "step_instruction": "instruction count reached"}
 _MOST_REPEATED: Final = 100
 _NO_EXITS: Final = (
-    own("No exits yet."),
-    own("s runs the guest to its first exit, i one instruction, c until something stops it."),
+    "No exits yet.",
+    "{step} runs the guest to its first exit, {instruction} one instruction, "
+    "{continue} until something stops it.",
 )
 _NO_CODE: Final = (
-    own("The guest has not been asked yet."),
-    own("s runs it to its first exit, i one instruction."),
+    "The guest has not been asked yet.",
+    "{step} runs it to its first exit, {instruction} one instruction.",
 )
 Kind = TypeVar("Kind", bound=MomentPane)
 
@@ -174,11 +175,15 @@ class LiveScreen(ReplayApp, inherit_bindings=False):
     def _can_run(self) -> bool:
         world = self.world
         if world.running:
-            self.tell("the guest runs: Ctrl-C stops it", "dim")
+            self.tell(f"the guest runs: {self.key('interrupt')} stops it", "dim")
         elif world.wire.died:
-            self.tell("the worker is gone: R starts the guest again", "error")
+            self.tell(f"the worker is gone: {self.key('restart')} starts the guest again", "error")
         elif world.over:
-            self.tell("the guest has ended: S goes back, R starts it again", "dim")
+            self.tell(
+                f"the guest has ended: {self.key('step_back')} goes back, "
+                f"{self.key('restart')} starts it again",
+                "dim",
+            )
         else:
             return True
         return False

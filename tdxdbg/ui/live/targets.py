@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
+from tdxdbg.ui.judging import PlaceError, parse_watch
+
 _TOP: Final = 1 << 64
 _SUM: Final = re.compile(r"\s*([^\s+-]+)\s*(?:([+-])\s*(\S+))?\s*")
 _NUMBER: Final = re.compile(r"(0[xX])?[0-9a-fA-F]+")
@@ -15,6 +17,7 @@ LONGEST_WATCH: Final = 4096
 _WATCH: Final = "watch"
 _AT: Final = "at"
 _GPA: Final = "gpa"
+_CONVERTED: Final = re.compile(r"\s*gpa\s*(in\b|==)")
 
 
 class TargetError(ValueError):
@@ -42,7 +45,10 @@ class Address(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """Where to stop: `kind` is condition, code or write; `size` in bytes of a write."""
+    """Where to stop: `kind` is condition, code, write or mapping.
+
+    `size` in bytes of a write, or of the range that is converted.
+    """
 
     kind: str
     text: str
@@ -99,7 +105,7 @@ def _value(text: str, names: Names) -> int:
 def parse_stop(text: str, names: Names) -> Stop:
     """A breakpoint as it is typed; raises TargetError, and FilterError for a condition.
 
-    `watch ADDRESS [BYTES]`, `at ADDRESS`, a symbol, a number, or a condition
+    `watch ADDRESS [BYTES]`, `watch gpa in A..B`, `at ADDRESS`, a symbol, a number, or a condition
     in the language of the display filter.
     """
     from tdxdbg.filters import compile_filter
@@ -116,6 +122,8 @@ def parse_stop(text: str, names: Names) -> Stop:
 
 
 def _watch(text: str, names: Names) -> Stop:
+    if is_converted(text):
+        return _converted(text.strip())
     words = text.split()
     least = 2 if words and words[0].lower() == _GPA else 1
     size = 8
@@ -126,3 +134,17 @@ def _watch(text: str, names: Names) -> Stop:
     if not 1 <= size <= LONGEST_WATCH:
         raise TargetError(f"watch 1 to {LONGEST_WATCH} bytes")
     return Stop("write", text.strip(), parse_address(" ".join(words), names), size)
+
+
+def is_converted(text: str) -> bool:
+    """Whether a watch is one of conversions."""
+    return _CONVERTED.match(text) is not None
+
+
+def _converted(text: str) -> Stop:
+    """`gpa in 0x400000..0x5fffff`, as in a recording: where its pages are converted."""
+    try:
+        found = parse_watch(text)
+    except PlaceError as error:
+        raise TargetError(str(error)) from None
+    return Stop("mapping", text, Address(found.gpa, False, text), found.size)

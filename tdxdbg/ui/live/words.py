@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from tdxdbg.decode.text import Safe
 from tdxdbg.decode.values import size_text
 from tdxdbg.ui.answer.form import Value, value_text
+from tdxdbg.ui.keys import key_of
 from tdxdbg.ui.lines import Line, Span, concat, cut, line, own, part, width_of, word
 from tdxdbg.ui.live.wire import State
 from tdxdbg.ui.widgets.lines_widget import LinesWidget
@@ -75,10 +77,14 @@ def badges(at: Situation) -> tuple[Span, ...]:
     return (past, doing) if at.doing in ("running", "died") else (past,)
 
 
-def news(at: Situation) -> Line:
+def news(at: Situation, key: Callable[[str], str] = key_of) -> Line:
     """One line: what the guest does or waits for, and why."""
     if at.died:
-        return line((own(" ‼ R starts the guest again: "), "error"), word(at.died, "text"))
+        return line(
+            (own(" ‼ "), "error"),
+            word(f"{key('restart')} starts the guest again: ", "error"),
+            word(at.died, "text"),
+        )
     if at.behind:
         return _past(at)
     state = at.state
@@ -163,7 +169,7 @@ class NewsLine(LinesWidget):
 
     def show(self, at: Situation) -> None:
         """Say it."""
-        new = news(at)
+        new = news(at, self.key)
         if new != self._line:
             self._line = new
             self.refresh()

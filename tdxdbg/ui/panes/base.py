@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from tdxdbg.decode.known import seen
 from tdxdbg.decode.text import Safe
@@ -14,7 +14,7 @@ from tdxdbg.ui.widgets.pane import Pane
 
 Drawn = tuple[list[Line], tuple[Span, ...], int | None]
 
-NOTHING = own("No exits in this recording. a says what it is, and what is damaged in it.")
+_NOTHING: Final = "No exits in this recording. {about} says what it is, and what is damaged in it."
 
 
 class MomentPane(Pane):
@@ -28,7 +28,7 @@ class MomentPane(Pane):
         self.timeline: Timeline | None = None
         self.moment: Moment | None = None
         #: What is said where there is no exit.
-        self.empty: tuple[Safe, ...] = (NOTHING, self.PURPOSE)
+        self.empty: tuple[str, ...] = (_NOTHING, self.PURPOSE)
 
     def attach(self, timeline: Timeline) -> None:
         """Another recording, or the same one under another kernel."""
@@ -55,7 +55,7 @@ class MomentPane(Pane):
     def draw(self, moment: Moment | None) -> Drawn:
         """The lines, the foot, and the line to have in view."""
         if moment is None:
-            return self.explain(*self.empty), (), None
+            return self.explain(*map(self.spoken, self.empty)), (), None
         return self.draw_moment(moment)
 
     def draw_moment(self, moment: Moment) -> Drawn:

@@ -45,8 +45,7 @@ _WIDEST_BAR: Final = 40
 _NARROWEST_BAR: Final = 6
 #: Cells that a size takes mostly.
 _SIZE: Final = 5
-_FOOT: Final = ((own("[ ] link  ↻ retried  → chunk"), "dim"),)
-_SHORT_FOOT: Final = ((own("[ ] link"), "dim"),)
+_LEGEND: Final = (own("  ↻ retried  → chunk"), "dim")
 _LEFT: Final = own("    left ")
 _PRIVATE: Final = own("private ")
 _SHARED: Final = own("shared ")
@@ -163,8 +162,10 @@ class ChainPane(MomentPane):
             below += self._rest(chain, link)
             lines[keep : keep + 1] = [self._link(chain, link, current=True), *below]
             self._rows = {at + len(below) * (at > keep): row for at, row in self._rows.items()}
-        long = width_of(_FOOT) + 6 <= self.outer_size.width
-        return lines, _FOOT if long else _SHORT_FOOT, keep + 2 * (near == moment.row)
+        foot: tuple[Span, ...] = ((self.spoken("{previous_link} {next_link} link"), "dim"),)
+        if width_of((*foot, _LEGEND)) + 6 <= self.outer_size.width:
+            foot = *foot, _LEGEND
+        return lines, foot, keep + 2 * (near == moment.row)
 
     def _head(self, chain: Chain, moment: Moment, current: bool) -> list[Line]:
         way = own("? ") if chain.shared is None else own("P→S ") if chain.shared else own("S→P ")
@@ -246,7 +247,8 @@ class ChainPane(MomentPane):
         """The step of the request that the cursor is on."""
         step = moment.shown
         run = step.run if step is not None else None
-        more = "+" if moment.more else ""
+        # While userspace has it there may be more to come.
+        more = "+" if moment.more or link.outcome == "userspace" else ""
         if run is None or moment.step >= link.chunks:
             chunks = f"{link.chunks}{more} chunk{'s' * (link.chunks != 1)} of one call"
             return line((_CHUNK, "focus"), word(chunks, "dim"))

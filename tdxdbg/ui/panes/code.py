@@ -62,7 +62,7 @@ class CodePane(MomentPane):
         super().__init__(id)
         self.sight: Sight | None = None
         #: What is said while there is no code.
-        self.missing: tuple[Safe, ...] = _NOT_RECORDED
+        self.missing: tuple[str, ...] = _NOT_RECORDED
         self._before: Mapping[str, int] = {}
         self._note = own("")
         self._shift = 0
@@ -95,7 +95,7 @@ class CodePane(MomentPane):
         foot = self._foot()
         if sight is None:
             return (
-                self.explain(*((self._note,) if self._note.strip() else self.missing)),
+                self.explain(self._note) if self._note.strip() else self._missing(),
                 foot,
                 None,
             )
@@ -121,6 +121,9 @@ class CodePane(MomentPane):
             self.redraw()
         else:
             super().scroll_lines(0, cells)
+
+    def _missing(self) -> list[Line]:
+        return self.explain(*map(self.spoken, self.missing))
 
     def _foot(self) -> tuple[Span, ...]:
         if self._note.strip():

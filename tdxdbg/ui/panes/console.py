@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from tdxdbg.decode.text import Safe, safe
 from tdxdbg.timeline import Moment
@@ -10,9 +10,9 @@ from tdxdbg.ui.lines import Line, line, own, word
 from tdxdbg.ui.live.serial import SerialLine, SerialText, expanded
 from tdxdbg.ui.panes.base import Drawn, MomentPane
 
-_NOTHING = (
-    own("Nothing was written to the serial port (0x3f8) yet."),
-    own("c runs the guest on; what it writes comes here."),
+_NOTHING: Final = (
+    "Nothing was written to the serial port (0x3f8) yet. "
+    "{continue} runs the guest on; what it writes comes here."
 )
 
 
@@ -68,7 +68,7 @@ class ConsolePane(MomentPane):
 
     def draw(self, moment: Moment | None) -> Drawn:
         if not self._shown:
-            return self.explain(*_NOTHING), (), None
+            return self.explain(self.spoken(_NOTHING)), (), None
         if self._limit is not None and self._limit < self.text.total:
             more = self.text.total - self._limit
             bytes_ = f"{more:,} byte{'s' * (more > 1)}"

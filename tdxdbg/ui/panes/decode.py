@@ -28,7 +28,7 @@ _ANSWER: Final = own("  ← ")
 _NO_ANSWER: Final = own("? what userspace answered was not recorded")
 _NOTHING: Final = own("KVM_RUN again")
 _INDENT: Final = (own("  "), "frame")
-_MORE: Final = own("   ... more steps: s and S walk through them")
+_MORE: Final = "   ... more steps: {step} and {step_back} walk through them"
 _UNSEEN: Final = own("what KVM did was not recorded, and does not follow from what was")
 _NO_EXIT: Final = own(
     "The TD exit itself was not recorded, only what followed: "
@@ -96,7 +96,7 @@ class DecodePane(MomentPane):
         start, stop = max(0, moment.step - _AROUND), min(moment.steps, moment.step + _AROUND)
         first = last = 0
         if start:
-            lines.append(line((_MORE, "dim")))
+            lines.append(line((self.spoken(_MORE), "dim")))
         for number in range(start, stop):
             if number == moment.step:
                 first = len(lines)
@@ -105,7 +105,7 @@ class DecodePane(MomentPane):
             else:
                 lines += self._other(moment.row, number, call)
         if stop < moment.steps:
-            lines.append(line((_MORE, "dim")))
+            lines.append(line((self.spoken(_MORE), "dim")))
         return lines, first, last
 
     def _current(self, moment: Moment, call: Call) -> list[Line]:

@@ -43,6 +43,7 @@ _FIRST: Final = 1 << 30
 #: Colours that a terminal needs for cells of mixed colours.
 _MANY_COLOURS: Final = ("256", "truecolor")
 _UNKNOWN: Final = "What is shared here follows from everything before it, which is still being read"
+_DAMAGED: Final = own("Nothing of this exit can be read: what was shared then is not known.")
 
 
 class GpaMapPane(MomentPane):
@@ -67,11 +68,17 @@ class GpaMapPane(MomentPane):
 
     # --- what is drawn --------------------------------------------------------------------
 
+    def _unknown(self, moment: Moment) -> Safe:
+        if moment.record < 0:
+            return _DAMAGED
+        read = 100 * self.timeline.passed if self.timeline is not None else 0
+        return word(f"{_UNKNOWN} ({read:.0f} %): this is exit {moment.row:,}.")[0]
+
     def draw_moment(self, moment: Moment) -> Drawn:
         gpa_map = moment.gpa_map
         if gpa_map is None:
             self._ranges = None
-            return self.explain(word(f"{_UNKNOWN}: this is row {moment.row}.")[0]), (), None
+            return self.explain(self._unknown(moment)), (), None
         ranges = self._know(gpa_map, moment.td)
         asked, changed = self._asked(moment), moment.changed
         looked = self.view.at if self.view.moved else 0
@@ -90,8 +97,9 @@ class GpaMapPane(MomentPane):
             lines += self._words(ranges, layout, marks)
             lines += listed if layout.list_rows else []
         if not layout.lines:
-            return lines, list_foot(), None
-        return lines, scale_foot(window, space, self.view.moved, self.columns - 6), None
+            return lines, list_foot(self.key), None
+        back = self.key("map_follow") if self.view.moved else ""
+        return lines, scale_foot(window, space, back, self.columns - 6), None
 
     @property
     def halves(self) -> bool:
@@ -164,7 +172,10 @@ class GpaMapPane(MomentPane):
     def _words(self, ranges: Ranges, layout: Layout, marks: Marks) -> list[Line]:
         """The legend, and what there is to say; the most needed first."""
         window = self.view.window
-        here = keys_line(self.columns) if marks.here is None else self._here(ranges, marks)
+        if marks.here is None:
+            here = keys_line(self.columns, self.keys)
+        else:
+            here = self._here(ranges, marks)
         words = [
             legend(self.columns, self.halves), exit_line(marks.asked, window),
             changed_line(marks.changed), here,

@@ -60,7 +60,6 @@ _LEGEND: Final = (
     (own("H"), own("hypercall")), (own("F"), own("fatal")), (own("Q"), own("quote")),
     (own("p"), own("page")), (own("x"), own("other exit")), (own("u"), own("other call")),
 )  # fmt: skip
-_FOOT: Final = own("{ } same vCPU")
 #: Columns that an exit takes: what is special about it, and what it is.
 _CELLS: Final = 2
 #: Columns between two row numbers.
@@ -228,7 +227,7 @@ class LanesPane(MomentPane):
 
     def _foot(self, shown: list[int], total: int) -> tuple[Span, ...]:
         if len(shown) == total:
-            return ((_FOOT, "dim"),)
+            return ((self.spoken("{previous_of_vcpu} {next_of_vcpu} same vCPU"), "dim"),)
         return (word(f"v{shown[0]} to v{shown[-1]} of {total} vCPUs", "dim"),)
 
     # --- scrolling, the mouse -------------------------------------------------------------

@@ -19,7 +19,7 @@ _TOP: Final = 1 << 64
 #: Bytes in a line and in a group, the first that fits.
 _SHAPES: Final = ((32, 1), (16, 1), (16, 4), (8, 4), (4, 4))
 _SPACE: Final = own(" ")
-_NOT_YET: Final = own("No address was chosen: @ shows memory at one, at a symbol or a register.")
+_NOT_YET: Final = "No address was chosen: {memory} shows memory at one, at a symbol or a register."
 _WAIT: Final = own("··")
 _DOT: Final = own(".")
 _CHANGED: Final = (own("→"), "focus")
@@ -137,7 +137,7 @@ class MemoryPane(MomentPane):
 
     def draw(self, moment: Moment | None) -> Drawn:
         if not self._chosen:
-            return self.explain(_NOT_YET), (), None
+            return self.explain(self.spoken(_NOT_YET)), (), None
         lines = []
         for row in range(self.rows):
             address = self.base + row * self.width

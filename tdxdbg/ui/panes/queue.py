@@ -146,7 +146,7 @@ class QueuePane(MomentPane):
         self._show_edge()
 
     def draw(self, moment: Moment | None) -> Drawn:
-        return self.explain(*self.empty), (), None
+        return self.explain(*map(self.spoken, self.empty)), (), None
 
     def redraw_foot(self) -> None:
         """The count of matches has grown, and so has the list of them."""

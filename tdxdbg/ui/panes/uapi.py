@@ -47,14 +47,11 @@ _INDENT: Final = own("       ")
 _FAILED: Final = own("KVM_RUN failed: ")
 _RETURNED: Final = own("KVM_RUN returned 0")
 _ENGINE: Final = own("engine: ")
-_IN_KERNEL: Final = (
-    own("Handled in the kernel: userspace sees nothing of this exit."),
-    own("s goes on to the next step."),
+_IN_KERNEL: Final = own("Handled in the kernel: userspace sees nothing of this exit.")
+_NOT_RECORDED: Final = own(
+    "What KVM did with this was not recorded, and does not follow from what was."
 )
-_NOT_RECORDED: Final = (
-    own("What KVM did with this was not recorded, and does not follow from what was."),
-    own("s goes on to the next step."),
-)
+_ON: Final = "{step} goes on to the next step."
 _ENTERED: Final = own("The TD was entered: userspace sees nothing of this step. Its last exit:")
 
 
@@ -86,13 +83,13 @@ class UapiPane(MomentPane):
     def draw_moment(self, moment: Moment) -> Drawn:
         step = moment.shown
         if step is None:
-            return self.explain(*_NOT_RECORDED), (), None
+            return self.explain(_NOT_RECORDED, self.spoken(_ON)), (), None
         if step.outcome is Outcome.REENTER_TD:
             return [*self._tried(moment), *self._entered(moment)], (), None
         lines = self._fields(moment, step) + self._completer(moment, step)
         if self.form is not None and self.form_at == (moment.row, moment.step):
             # What a person can do comes first.
-            first, at = pending_lines(self.form, moment, self.columns)
+            first, at = pending_lines(self.form, moment, self.columns, self.key)
             return [*first, BLANK, *lines], self._foot(), at
         lines = [*self._tried(moment), *lines, *self._answer(moment, step)]
         return lines, self._foot(), None
@@ -102,7 +99,7 @@ class UapiPane(MomentPane):
         page = self.page
         if page is None or (page.found.row, page.found.step) != (moment.row, moment.step):
             return []
-        return [*outcome_lines(page, self.columns), BLANK]
+        return [*outcome_lines(page, self.columns, self.key), BLANK]
 
     def _foot(self) -> tuple[Span, ...]:
         if self.columns < 44:
@@ -112,7 +109,7 @@ class UapiPane(MomentPane):
     def _entered(self, moment: Moment) -> list[Line]:
         """Nothing for userspace in this step: what its last exit showed, and its answer."""
         if not moment.step or self.timeline is None:
-            return self.explain(*_IN_KERNEL)
+            return self.explain(_IN_KERNEL, self.spoken(_ON))
         before = self.timeline.moment(moment.row, moment.step - 1)
         step = before.shown
         lines = self.explain(_ENTERED)

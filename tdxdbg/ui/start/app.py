@@ -305,4 +305,4 @@ class StartApp(QuietApp[Entry]):
     def _help(self) -> None:
         width = max(len(key) for key, _ in _HELP) + 2
         lines = [line((pad(key, width), "focus"), (text, "text")) for key, text in _HELP]
-        _ = self.push_screen(Dialog(own("help"), lines, self.palette, self.ascii_only))
+        _ = self.push_screen(Dialog(own("help"), lambda _: lines, self.palette, self.ascii_only))

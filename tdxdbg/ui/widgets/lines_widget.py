@@ -8,7 +8,8 @@ key short, also over a slow line.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection, Iterable, Mapping
 from itertools import groupby
 from typing import ClassVar, Final, Self
 
@@ -17,12 +18,15 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tdxdbg.decode.text import Safe
 from tdxdbg.ui.glyphs import TO_ASCII
-from tdxdbg.ui.lines import BLANK, Line
+from tdxdbg.ui.keys import BY_ID, Key, key_of
+from tdxdbg.ui.lines import BLANK, Line, word
 from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.widgets.painted import PaintedStrip
 
 _CACHED: Final = 2048
+_KEY: Final = re.compile(r"\{([a-z_]+)\}")
 #: Frames do not take the look of the line that they stand beside.
 _FRAMES: Final = frozenset({"frame", "frame_focus"})
 
@@ -30,12 +34,14 @@ _FRAMES: Final = frozenset({"frame", "frame_focus"})
 class LinesWidget(Widget):
     """Draws one `Line` a row by the Line API; nothing reaches the screen in another way.
 
-    `palette` and `ascii_only` are set by the app before the first frame.
+    `palette`, `ascii_only` and `keys` are set by the app before the first frame.
     """
 
     ALLOW_SELECT: ClassVar[bool] = False
     palette: Palette
     ascii_only: bool = False
+    #: The keys by id, which a user may have changed.
+    keys: Mapping[str, Key] = BY_ID
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
@@ -51,6 +57,14 @@ class LinesWidget(Widget):
         self.palette, self.ascii_only = palette, ascii_only
         self._strips.clear()
         self.refresh()
+
+    def key(self, id: str) -> str:
+        """The key that does this, as help writes it."""
+        return key_of(id, self.keys)
+
+    def spoken(self, text: str) -> Safe:
+        """Words with `{id}` in them for the key that does it."""
+        return word(_KEY.sub(lambda found: self.key(found[1]), text))[0]
 
     def line_for(self, y: int) -> Line:
         """What stands in row `y` of the widget, exactly as wide as it is or less."""
