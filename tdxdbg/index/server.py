@@ -37,7 +37,6 @@ _BY_COLUMN: Final = 1 << 18
 _BY_SCALAR: Final = 512
 #: Rows of a block: many small arrays are slower than few large ones.
 _BLOCK: Final = 1 << 20
-_NICE: Final = 10
 
 
 class Table:
@@ -224,8 +223,6 @@ class Server:
 
 def main() -> int:
     """Serve one screen."""
-    with suppress(OSError):
-        os.nice(_NICE)
     file, channel = (int(number) for number in sys.argv[1:3])
     with os.fdopen(file, "rb") as opened:
         trace = Trace.open(opened, "recording")
