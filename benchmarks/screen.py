@@ -13,7 +13,6 @@ afterwards.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import statistics
@@ -24,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from benchmarks.folders import use_own_folders
 from benchmarks.open import Generator, generate
 from benchmarks.screen_terminal import Frame, Program
 from benchmarks.screen_trace import BYTES_PER_EXIT, block
@@ -240,9 +240,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="write the trace to this file, and leave it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.directory) as name:
-        # Compiled once, as a program that is installed.
-        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(name) / "compiled")
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        use_own_folders(Path(name))
         trace = options.trace
         if trace is None:
             trace = options.keep or Path(name) / "screen.tdxt"
