@@ -27,7 +27,6 @@ ROWS = 600
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for module in (indexing, surveying):
         monkeypatch.setattr(module, "FEWEST", 100)
     return write_trace(tmp_path / "some.tdxt", ROWS, GENERATIONS[-1])
