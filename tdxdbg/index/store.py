@@ -26,7 +26,8 @@ from zlib import crc32
 import numpy as np
 from platformdirs import user_cache_path
 
-from tdxdbg.index.columns import ROW, Place, Rows
+from tdxdbg.index.columns import ROW, Rows
+from tdxdbg.index.window import Place
 from tdxdbg.traces.native import Trace
 
 #: To be raised with every change of what a column says.

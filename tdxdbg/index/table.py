@@ -7,8 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from tdxdbg.index.columns import NoColumnsError, Place, Rows, read_rows
+from tdxdbg.index.columns import Rows
 from tdxdbg.index.store import Piece, identity, load, save
+from tdxdbg.index.window import NoColumnsError, Place, read_rows
 from tdxdbg.traces.native import Trace
 
 #: Rows that are looked at by their columns at once.

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tdxdbg.engine import GENERATIONS
-from tdxdbg.index.columns import ROW, Place, Rows, read_rows
+from tdxdbg.index.columns import ROW, Rows
 from tdxdbg.index.store import identity, load, save
+from tdxdbg.index.window import Place, read_rows
 from tdxdbg.traces import open_trace
 from tdxdbg.traces.native import Trace
 from tests.index.files import write_trace

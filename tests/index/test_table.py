@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tdxdbg.engine import GENERATIONS
-from tdxdbg.index import columns, table
-from tdxdbg.index.columns import Place, read_rows
+from tdxdbg.index import table, window
 from tdxdbg.index.table import Table
+from tdxdbg.index.window import Place, read_rows
 from tdxdbg.traces import open_trace
 from tdxdbg.traces.layout import RECORD_SIZE
 from tdxdbg.traces.native import Trace
@@ -34,7 +34,7 @@ def trace(path: Path) -> Iterator[Trace]:
 @pytest.fixture(autouse=True)
 def _many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a short recording: windows of 600 slots, pieces of 150 rows."""
-    monkeypatch.setattr(columns, "_REACH", 150)
+    monkeypatch.setattr(window, "_REACH", 150)
     monkeypatch.setattr(table, "read_rows", partial(read_rows, window=600))
     monkeypatch.setattr(table, "_BLOCK", 150)
 
