@@ -114,4 +114,4 @@ async def test_a_file_that_is_overwritten(tmp_path: Path) -> None:
         await pilot.press("G", "k", "S", "s", "/", *"port == 1", "enter")
         await pilot.pause(0.1)
         assert app.cursor.row
-        app.trace.close()
+    app.trace.close()
