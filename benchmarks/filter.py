@@ -3,9 +3,10 @@
 Run it with: nice python benchmarks/filter.py [--exits N] [--trace FILE] [--directory DIR]
 
 The columns are built in an empty cache folder first, then read from it. Beside
-it stands `grep -c` over a text with the leaf of each exit on a line. A key is
-measured at a pty, to the bytes that show another exit. The trace (about 900
-bytes an exit) goes to a temporary directory and is deleted afterwards.
+it stands `grep -c` over a text with the leaf of each exit on a line. A filter that
+is typed as soon as the screen stands, and a key, are measured at a pty: to the
+frame with hits, to the bytes that show another exit. The trace (about 900 bytes
+an exit) goes to a temporary directory and is deleted afterwards.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import pty
+import re
 import select
 import shutil
 import struct
@@ -22,13 +24,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from fcntl import ioctl
+from itertools import count, product
 from pathlib import Path
 from termios import TIOCSWINSZ
 from typing import Final
 
 import pyte
 
+from benchmarks.folders import use_own_folders
 from benchmarks.open import Generator, block, generate
+from benchmarks.screen_terminal import Program
 from tdxdbg.decode.values import leaf_short
 from tdxdbg.index.client import Index
 from tdxdbg.timeline import Timeline
@@ -43,6 +48,13 @@ _STEPS: Final = 150
 _PACE: Final = 0.05
 _BYTES_PER_EXIT: Final = 900
 _ROWS: Final = 4096
+_PATIENCE: Final = 4.0
+#: Seconds between the keys of somebody who types fast.
+_TYPED: Final = 0.1
+#: In the lower edge of the queue; behind it, where it does not know all.
+_FOUND: Final = re.compile(r"  ([0-9]+) match(?:es)? (in the first)?")
+
+_states = count()
 
 
 def asked(index: Index, text: str, total: int) -> tuple[float, float, int]:
@@ -103,7 +115,7 @@ class Screen:
         pid, self._fd = pty.fork()
         if not pid:
             ioctl(0, TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-            env = {**os.environ, "TERM": "xterm-256color", "XDG_CACHE_HOME": cache}
+            env = {**os.environ, "TERM": "xterm-256color", **_own(cache)}
             os.execve(sys.executable, [sys.executable, "-m", "tdxdbg", "replay", trace], env)
         self._pid = pid
 
@@ -149,6 +161,53 @@ class Screen:
         return found
 
 
+def _cache() -> str:
+    return os.environ["XDG_CACHE_HOME"]
+
+
+def _own(cache: str) -> dict[str, str]:
+    """The environment of a screen: this cache, and nothing that another screen remembered."""
+    return {"XDG_CACHE_HOME": cache, "XDG_STATE_HOME": f"{cache}-state{next(_states)}"}
+
+
+def typed(path: str, cache: str, text: str, pace: float) -> tuple[float, float]:
+    """Type a filter as soon as the screen stands: ms from Enter to its hits, and to all of them.
+
+    `pace`: seconds between two keys; 0: all come at once, as when it is pasted.
+    """
+    with Program(("-m", "tdxdbg", "replay", path), 120, 40, _own(cache)) as program:
+        while not program.frames:
+            program.read(0.1)
+        keys = (f"/{text}", "\r") if not pace else f"/{text}\r"
+        for key in keys:
+            program.send(key)
+            program.wait_until(program.keys[-1].at + pace)
+        enter = program.keys[-1]
+        program.wait_until(enter.at + _PATIENCE)
+        first = all_ = float("inf")
+        for frame, lines in program.pictures():
+            found = _FOUND.search("\n".join(lines))
+            if frame.end <= enter.seen or not found or not int(found[1]):
+                continue
+            passed = (frame.at - enter.at) * 1e3
+            first, all_ = min(first, passed), min(all_, passed if not found[2] else all_)
+        return first, all_
+
+
+def filters_on_screen(path: str, directory: Path) -> None:
+    """The process starts with the screen; what it has not answered yet the screen looks for."""
+    print("a filter at the first frame, from Enter to the frame that shows hits, ms, 120x40:")
+    caches = ("no columns yet", str(directory / "new")), ("columns in the cache", _cache())
+    for title, cache in caches:
+        for text, pace in product(_KEYS, (_TYPED, 0)):
+            tries = [typed(path, cache, text, pace) for _ in range(_REPEATS)]
+            first, all_ = (min(each[at] for each in tries) for at in (0, 1))
+            worst = [max(each[at] for each in tries) for at in (0, 1)]
+            how = "typed" if pace else "pasted"
+            print(f"  {title:<20} {text:<19} {how:<6} first {first:5.0f} (worst {worst[0]:.0f})"
+                  f"  all {all_:5.0f} (worst {worst[1]:.0f})")  # fmt: skip
+
+
 def _exit(screen: pyte.Screen) -> str:
     return screen.display[0].partition("exit ")[2].partition("/")[0]
 
@@ -176,7 +235,7 @@ def keys(path: str, directory: Path) -> None:
     empty.read(2.0)
     building = steps("columns are being built", empty, lambda number: "")
     empty.close()
-    screen = Screen(path, os.environ["XDG_CACHE_HOME"])
+    screen = Screen(path, _cache())
     screen.read(5.0)
     plain = steps("no filter", screen, lambda number: "")
 
@@ -206,11 +265,12 @@ def main() -> int:
                 print(f"{name}: {free >> 20} MiB free, {need >> 20} are needed; see --directory")
                 return 4
             generate(Path(path), options.exits, Generator(block()))
-        os.environ["XDG_CACHE_HOME"] = str(directory / "cache")
+        use_own_folders(directory)
         with open_trace(path) as trace:
             print(f"{len(trace):,} exits")
             filters(trace)
             grep(trace, directory)
+        filters_on_screen(path, directory)
         keys(path, directory)
     return 0
 

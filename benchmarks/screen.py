@@ -13,7 +13,6 @@ afterwards.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import statistics
@@ -24,10 +23,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from benchmarks.folders import use_own_folders
 from benchmarks.open import Generator, generate
 from benchmarks.screen_terminal import Frame, Program
 from benchmarks.screen_trace import BYTES_PER_EXIT, block
-from tdxdbg.ui.layout import CODE, HINTS, STATUS, View, arrange
+from tdxdbg.ui.layout import CODE, HINTS, QUEUE, STATUS, View, arrange
 
 #: Seconds between two keys of a keyboard that repeats.
 _REPEAT: Final = 1 / 30
@@ -105,8 +105,7 @@ def measure(arguments: Sequence[str], size: str, panes: bool) -> Measured:
     for _ in range(1 + _OPENINGS):
         with Program(arguments, columns, rows) as program:
             program.settle(0.5)
-            *_, last = [Shown(*item) for item in _copied(program)]
-            opening.append(_since(_first_like(program, last.lines, 0), program.started))
+            opening.append(_since(_first_full(program, panes), program.started))
     del opening[0]
     with Program(arguments, columns, rows) as program:
         program.settle(1.0)
@@ -145,17 +144,22 @@ def _since(frame: Frame, moment: float) -> float:
     return (frame.at - moment) * 1e3
 
 
-def _first_like(program: Program, lines: list[str], since: int) -> Frame:
-    """The end of the first frame after `since` bytes that brought the screen to these lines."""
-    like: Frame | None = None
-    for frame, seen in program.pictures():
-        if seen != lines:
-            like = None
-        elif like is None and frame.end > since:
-            like = frame
-    if like is None:
-        raise RuntimeError("the screen never looked like that")
-    return like
+def _first_full(program: Program, panes: bool) -> Frame:
+    """The first frame that looks as the screen does when it has come to rest.
+
+    But for the right edge of the queue: marks come into it for as long as the
+    columns are built, which is half a minute.
+    """
+    seen = [Shown(*item) for item in _copied(program)]
+    if panes:
+        place = arrange(program.columns, program.rows, View()).places[QUEUE]
+        edge = place.x + place.width - 1
+        for shown in seen:
+            for y in range(place.y, place.y + place.height):
+                line = shown.lines[y]
+                shown.lines[y] = line[:edge] + line[edge + 1 :]
+    *_, last = seen
+    return next(shown.frame for shown in seen if shown.lines == last.lines)
 
 
 def _step(program: Program, shown: list[Shown], number: int) -> float:
@@ -240,9 +244,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="write the trace to this file, and leave it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.directory) as name:
-        # Compiled once, as a program that is installed.
-        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(name) / "compiled")
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        use_own_folders(Path(name))
         trace = options.trace
         if trace is None:
             trace = options.keep or Path(name) / "screen.tdxt"

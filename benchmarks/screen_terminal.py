@@ -17,9 +17,10 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, NamedTuple, Self
 
 import pyte
@@ -52,9 +53,15 @@ class Frame(NamedTuple):
 
 
 class Program:
-    """A Python program at a pty of `columns` x `rows`."""
+    """A Python program at a pty of `columns` x `rows`; `more`: what its environment has besides."""
 
-    def __init__(self, arguments: Sequence[str], columns: int, rows: int) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        columns: int,
+        rows: int,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.columns, self.rows = columns, rows
         self.output = bytearray()
         self.keys: list[Key] = []
@@ -62,7 +69,7 @@ class Program:
         self.started = time.perf_counter()
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            _become([sys.executable, *arguments], columns, rows)
+            _become([sys.executable, *arguments], columns, rows, more)
 
     def send(self, text: str) -> None:
         """Write keys, one write for all of them."""
@@ -131,18 +138,22 @@ class Program:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+        # Its processes too: they would take time from what is measured next.
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii").split()
+        for pid in (self.pid, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         os.close(self._fd)
 
 
-def _become(command: list[str], columns: int, rows: int) -> None:
+def _become(command: list[str], columns: int, rows: int, more: Mapping[str, str]) -> None:
     """In the child: the size before anything else, then the program."""
     fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     settings = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONPATH": str(ROOT)}
     own = {name: text for name, text in os.environ.items() if name not in _UNWANTED}
     try:
         os.chdir(ROOT)
-        os.execve(command[0], command, {**own, **settings})
+        os.execve(command[0], command, {**own, **settings, **more})
     finally:
         os._exit(127)

@@ -23,9 +23,9 @@ _HOMES = count()
 
 @pytest.fixture(autouse=True)
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Each test has settings and a memory of its own, and none of those of the one who runs it."""
+    """Each test has settings, memory and cache of its own, and not those of who runs it."""
     home = tmp_path_factory.getbasetemp() / f"home{next(_HOMES)}"
-    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(home / name))
 
 

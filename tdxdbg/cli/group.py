@@ -115,7 +115,10 @@ def cli(ctx: click.Context, debug: bool) -> int:
         return 0
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise click.exceptions.NoArgsIsHelpError(ctx)
-    from tdxdbg.ui.start.run import run_start
+    from tdxdbg.cli.options import lasting_imports
+
+    with lasting_imports():
+        from tdxdbg.ui.start.run import run_start
 
     return run_start()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tdxdbg.cli.options import guest_options
+from tdxdbg.cli.options import guest_options, lasting_imports
 
 
 @click.command(epilog="Example: tdxdbg live mapgpa_retry --kernel 7.2 --policy eagain:2")
@@ -31,8 +31,10 @@ def command(
     among the samples. It stands before its first instruction.
     """
     from tdxdbg.errors import SessionError
-    from tdxdbg.ui.live.run import run_live
-    from tdxdbg.ui.themes import ThemeError
+
+    with lasting_imports():
+        from tdxdbg.ui.live.run import run_live
+        from tdxdbg.ui.themes import ThemeError
 
     try:
         return run_live(

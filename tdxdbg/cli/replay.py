@@ -8,6 +8,7 @@ from tdxdbg.cli.options import (
     compiled_filter,
     filter_option,
     kernel_option,
+    lasting_imports,
     trace_argument,
 )
 
@@ -31,8 +32,9 @@ def command(
 ) -> int:
     """Open the debugger on a recording of any known format."""
     compiled_filter(filter_text)
-    from tdxdbg.ui.run import run_replay
-    from tdxdbg.ui.themes import ThemeError
+    with lasting_imports():
+        from tdxdbg.ui.run import run_replay
+        from tdxdbg.ui.themes import ThemeError
 
     try:
         return run_replay(

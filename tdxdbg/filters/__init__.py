@@ -4,8 +4,8 @@
     wanted.matches(row)     # one row
     wanted.mask(columns)    # many rows at once
 
-Importing this imports neither lark nor numpy; compiling the first filter and
-asking for the first mask do.
+Importing this imports neither lark nor numpy; compiling the first filter that is
+more than a flag (or `prepare`) and asking for the first mask do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tdxdbg.filters.errors import ColumnUnavailableError, FilterError
 from tdxdbg.filters.fields import FIELDS, Field, Type
 from tdxdbg.filters.scalar import Row, predicate
-from tdxdbg.filters.tree import Node, leaves
+from tdxdbg.filters.tree import Compare, Node, leaves
 
 if TYPE_CHECKING:
     from tdxdbg.filters.columns import Columns, Mask
@@ -32,6 +32,7 @@ __all__ = [
     "compile_filter",
     "complete",
     "completion_start",
+    "prepare",
 ]
 
 
@@ -79,9 +80,18 @@ class Filter:
 
 def compile_filter(text: str) -> Filter:
     """Raises FilterError, and nothing else, on any text."""
+    known = FIELDS.get(text)
+    if known is not None and known.type is Type.BOOLEAN:
+        # `error`, `retry`: what every screen counts is no reason to load a parser.
+        return Filter(text, Compare(text, "==", 1))
     from tdxdbg.filters.language import parse
 
     return Filter(text, parse(text))
+
+
+def prepare() -> None:
+    """Load the parser, which the first filter would wait for; any thread may do that."""
+    compile_filter("not retry")
 
 
 def complete(text: str, cursor: int) -> list[str]:

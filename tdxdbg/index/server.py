@@ -25,74 +25,16 @@ import numpy.typing as npt
 
 from tdxdbg.errors import TraceError
 from tdxdbg.filters import Filter, compile_filter
-from tdxdbg.index.columns import NoColumnsError, Place, Rows, ask, columns_of, read_rows
-from tdxdbg.index.store import folder, identity, load, save
+from tdxdbg.index.columns import ask, columns_of
+from tdxdbg.index.store import folder
+from tdxdbg.index.table import Table
 from tdxdbg.timeline import Timeline
 from tdxdbg.traces.native import Trace
 
 #: Packets are at most this long; a filter that does not fit is not asked.
 LONGEST: Final = 64 << 10
-#: Rows looked at by their columns, and rows asked of the timeline, between two messages.
-_BY_COLUMN: Final = 1 << 18
+#: Rows asked of the timeline between two messages.
 _BY_SCALAR: Final = 512
-#: Rows of a block: many small arrays are slower than few large ones.
-_BLOCK: Final = 1 << 20
-_NICE: Final = 10
-
-
-class Table:
-    """The rows of a recording that are settled so far."""
-
-    def __init__(self, trace: Trace, where: Path) -> None:
-        self._trace = trace
-        self._where = where
-        self._which = identity(trace, trace.fileno())
-        self._blocks: list[tuple[int, Rows]] = []
-        self._small: list[Rows] = []
-        self.at = Place()
-        #: Nothing more is settled until the recording grows.
-        self.complete = False
-        kept = load(self._which, trace, where)
-        self._saved = kept is not None
-        if kept is not None:
-            rows, self.at = kept
-            self._blocks.append((0, rows))
-
-    def build(self) -> None:
-        """Read on for one window."""
-        try:
-            rows, at = read_rows(self._trace, self.at)
-        except NoColumnsError:
-            self.complete = True
-            return
-        self.complete = at == self.at
-        self.at = at
-        if len(rows):
-            self._small.append(rows)
-        if sum(map(len, self._small)) >= _BLOCK or self.complete:
-            self._join()
-        if self.complete and not self._saved:
-            self._saved = True
-            save(self._which, [rows for _, rows in self._blocks], self.at, self._where)
-
-    def _join(self) -> None:
-        if self._small:
-            rows = np.concatenate(self._small)
-            self._small = []
-            self._blocks.append((self.at.rows - len(rows), rows))
-
-    def rows(self, start: int) -> Rows:
-        """At most so many settled rows from this one on as are looked at at once."""
-        self._join_for(start)
-        for first, rows in reversed(self._blocks):
-            if start >= first:
-                return rows[start - first : start - first + _BY_COLUMN]
-        raise IndexError(start)
-
-    def _join_for(self, start: int) -> None:
-        last = self._blocks[-1] if self._blocks else None
-        if last is None or start >= last[0] + len(last[1]):
-            self._join()
 
 
 class Query:
@@ -158,7 +100,7 @@ class Server:
             return
         if message["total"] > len(self._trace) and self._trace.refresh():
             self._timeline.grown()
-            self.table.complete = False
+            self.table.grown()
         query = self._queries.get(number)
         if query is None:
             query = self._queries[number] = Query(number, compile_filter(message["filter"]))
@@ -173,6 +115,7 @@ class Server:
 
     def _advance(self, query: Query) -> None:
         """Look at some more rows, and say so."""
+        self.table.prove(query.seen)
         if not self._can_go_on(query):
             return
         if query.seen < self.table.at.rows:
@@ -224,8 +167,6 @@ class Server:
 
 def main() -> int:
     """Serve one screen."""
-    with suppress(OSError):
-        os.nice(_NICE)
     file, channel = (int(number) for number in sys.argv[1:3])
     with os.fdopen(file, "rb") as opened:
         trace = Trace.open(opened, "recording")

@@ -7,16 +7,13 @@ control returns to textual, so all of them change in one frame.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, Final, TypeVar
 
-from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
-from textual.timer import Timer
 
 from tdxdbg.engine import BY_NAME, GENERATIONS, Generation
 from tdxdbg.errors import TraceError
@@ -26,10 +23,11 @@ from tdxdbg.traces import Trace
 from tdxdbg.ui.cursor import Cursor
 from tdxdbg.ui.dialogs import Dialog, Generations, about_lines
 from tdxdbg.ui.keys import KEYS, Key
-from tdxdbg.ui.layout import HINTS, NUMBERS, QUEUE, REPLAY, STATUS, Plan, View
+from tdxdbg.ui.layout import HINTS, QUEUE, REPLAY, STATUS, Plan
 from tdxdbg.ui.lines import concat, own, word
 from tdxdbg.ui.matches import Matches
 from tdxdbg.ui.palette import Palette
+from tdxdbg.ui.paned import Paned
 from tdxdbg.ui.panes import PANES
 from tdxdbg.ui.panes.base import MomentPane
 from tdxdbg.ui.panes.queue import QueuePane
@@ -37,15 +35,12 @@ from tdxdbg.ui.screen import PanesScreen, bindings, freeze
 from tdxdbg.ui.status import HintLine, Message, StatusLine
 from tdxdbg.ui.tested import Tested
 from tdxdbg.ui.themes import textual_theme
-from tdxdbg.ui.typed import Typed
 from tdxdbg.ui.widgets.desk import Desk
 from tdxdbg.ui.widgets.lines_widget import LinesWidget
 
 #: How long work that can wait may take at once, and how long it pauses, in seconds.
 SLICE: Final = 0.004
 PAUSE: Final = 0.02
-#: How long a typed count waits for its G, in seconds.
-COUNT_WAITS: Final = 1.5
 #: Records read, rows counted between two looks at the clock.
 _CATCH_UP: Final = 128
 _SCAN: Final = 16
@@ -56,7 +51,7 @@ _LOOK: Final = 20
 Kind = TypeVar("Kind", bound=Screen[Any])
 
 
-class Core(Typed[int], inherit_bindings=False):
+class Core(Paned, inherit_bindings=False):
     """What every screen over a recording has: panes, cursor, kernels; features are mixed in."""
 
     CSS = """
@@ -99,9 +94,6 @@ class Core(Typed[int], inherit_bindings=False):
         self._waited = 0
         #: What was shown last of a place whose history will not be known.
         self._unknown: Moment | None = None
-        self._count = ""
-        self._count_from = View()
-        self._count_timer: Timer | None = None
         self.panes: dict[str, MomentPane] = {name: made(name) for name, made in self.PANES.items()}
         self.status = StatusLine(STATUS, title or trace.name)
         self.hints = HintLine(HINTS)
@@ -251,47 +243,6 @@ class Core(Typed[int], inherit_bindings=False):
             self.move(lines)
         else:
             pane.scroll_lines(lines, cells)
-
-    def focus_pane(self, name: str) -> None:
-        """Give a pane the focus, and bring it to the front."""
-        self._look(self.desk.view.focused(name))
-
-    def _look(self, view: View) -> None:
-        self.desk.change(view)
-        self.screen.set_focus(self.panes[view.focus])
-
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        name = event.widget.id
-        if name in self.panes and name != self.desk.view.focus:
-            self.desk.change(self.desk.view.focused(name))
-
-    def action_pane(self, direction: int) -> None:
-        names = tuple(self.panes)
-        at = names.index(self.desk.view.focus) + direction
-        self.focus_pane(names[at % len(names)])
-
-    def action_zoom(self) -> None:
-        view = self.desk.view
-        self.desk.change(replace(view, zoomed=not view.zoomed))
-
-    def action_digit(self, digit: int) -> None:
-        if not self._count:
-            self._count_from = self.desk.view
-            if NUMBERS[digit] in self.panes:
-                self.focus_pane(NUMBERS[digit])
-        self._count = (self._count + str(digit))[:15]
-        if self._count_timer is not None:
-            self._count_timer.stop()
-        self._count_timer = self.set_timer(COUNT_WAITS, self._drop_count)
-        self.hints.say(Message(word(f"{self._count}  G: to exit {int(self._count)}")[0], "dim"))
-
-    def _drop_count(self) -> None:
-        if self._count:
-            self._count = ""
-            self.hints.say(None)
-        if self._count_timer is not None:
-            self._count_timer.stop()
-            self._count_timer = None
 
     def action_stop(self) -> None:
         self._quiet()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from threading import Thread
 from time import monotonic
 from typing import Final
 
 from tdxdbg.errors import TraceError
-from tdxdbg.filters import Filter, FilterError, compile_filter
+from tdxdbg.filters import Filter, FilterError, compile_filter, prepare
 from tdxdbg.ui import core
 from tdxdbg.ui.advice import SAMPLE, advice
 from tdxdbg.ui.condition_prompt import ConditionPrompt
@@ -39,6 +40,11 @@ class Filtering(Hunting, inherit_bindings=False):
         #: The one that was asked for here, and the last one of which the count was said.
         self._entered: Matches | None = None
         self._told: Matches | None = None
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        # So that the first character of the first filter does not wait for it.
+        self.call_after_refresh(Thread(target=prepare, daemon=True).start)
 
     # --- asking -------------------------------------------------------------------------
 

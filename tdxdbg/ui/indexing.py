@@ -16,18 +16,20 @@ from tdxdbg.ui.matches import Matches
 
 
 class Indexing(Core, inherit_bindings=False):
-    """Starts the process with the screen, ends it with the screen, and takes what it finds."""
+    """Starts the process behind the first frame, ends it with the screen, takes what it finds."""
 
     def set_up(self) -> None:
         super().set_up()
         self._index: Index | None = None
         self._listens = -1
         self._asked: WeakSet[Matches] = WeakSet()
-        self._start_index(self.trace)
+        #: The process is wanted, and not started yet.
+        self._awaited = _is_long(self.trace)
 
     def on_mount(self) -> None:
         super().on_mount()
-        self._listen()
+        # It would take from the first frame the time that it needs to start.
+        self.call_after_refresh(self._start_index)
 
     def on_unmount(self) -> None:
         """The screen is gone: nobody asks any more."""
@@ -35,35 +37,37 @@ class Indexing(Core, inherit_bindings=False):
 
     def use_trace(self, trace: Trace) -> None:
         self._end_index()
-        self._start_index(trace)
-        self._listen()
+        self._awaited = _is_long(trace)
         super().use_trace(trace)
+        self._start_index()
 
     def matching(self, timeline: Timeline, wanted: Filter) -> Matches:
-        if self._index is None or timeline.what_if or timeline.trace is not self.trace:
-            return super().matching(timeline, wanted)
-        matches = Matches(timeline, wanted, self._index)
-        self._asked.add(matches)
+        matches = super().matching(timeline, wanted)
+        if self.indexed and not timeline.what_if and timeline.trace is self.trace:
+            self._asked.add(matches)
+            if self._index is not None:
+                matches.ask(self._index)
         return matches
 
     @property
     def indexed(self) -> bool:
-        """Whether the rows of filters come from the process."""
-        return self._index is not None and self._index.alive
+        """Whether the rows of filters come from the process, or will."""
+        return self._awaited or (self._index is not None and self._index.alive)
 
     # --- the process --------------------------------------------------------------------
 
-    def _start_index(self, trace: Trace) -> None:
-        if len(trace) < FEWEST or not trace.grows:
+    def _start_index(self) -> None:
+        if not self._awaited:
             return
+        self._awaited = False
         # Without it the screen counts by itself.
         with suppress(TraceError):
-            self._index = Index(trace)
-
-    def _listen(self) -> None:
-        if self._index is not None and self._index.alive:
-            self._listens = self._index.fileno()
+            self._index = index = Index(self.trace)
+            self._listens = index.fileno()
             asyncio.get_running_loop().add_reader(self._listens, self._read)
+            for matches in list(self._asked):
+                if matches.timeline.trace is self.trace:
+                    matches.ask(index)
 
     def _deafen(self) -> None:
         if self._listens >= 0:
@@ -77,6 +81,7 @@ class Indexing(Core, inherit_bindings=False):
             index.close()
 
     def _end_index(self) -> None:
+        self._awaited = False
         self._deafen()
         if self._index is not None:
             self._index.close()
@@ -90,3 +95,7 @@ class Indexing(Core, inherit_bindings=False):
         if changed:
             self.recounted(changed)
         super()._background()
+
+
+def _is_long(trace: Trace) -> bool:
+    return len(trace) >= FEWEST and trace.grows

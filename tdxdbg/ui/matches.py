@@ -25,13 +25,16 @@ class Asks(Protocol):
 class Matches(Tested):
     """The filter over a timeline; of a long one the rows are found by another process."""
 
-    def __init__(self, timeline: Timeline, wanted: Filter, index: Asks | None = None) -> None:
+    def __init__(self, timeline: Timeline, wanted: Filter) -> None:
         super().__init__(lambda row: wanted.matches(timeline.summary(row)), lambda: len(timeline))
         self.timeline = timeline
         self.wanted = wanted
         self._answer: Answer | None = None
-        if index is not None and index.alive:
-            self._answer = index.ask(wanted.text, len(timeline))
+
+    def ask(self, index: Asks) -> None:
+        """Have the rows found by somebody else from now on."""
+        if index.alive:
+            self._answer = index.ask(self.wanted.text, len(self.timeline))
 
     @property
     def to_count(self) -> bool:

@@ -64,6 +64,10 @@ class Surveying(Visiting, Indexing, inherit_bindings=False):
             self._shown = marks.key
             self.queue.show_overview(marks)
 
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._survey()
+
     def _background(self) -> None:
         super()._background()
         self._survey()

@@ -318,3 +318,14 @@ def test_deep_trees_do_not_exhaust_the_stack() -> None:
 def test_nesting_counts_what_is_open_at_one_place() -> None:
     text = " and ".join(["(not retry)"] * 200)
     assert len(list(leaves(parse(text)))) == 200
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_name_alone_is_what_the_parser_makes_of_it(name: str) -> None:
+    try:
+        tree = parse(name)
+    except FilterError:
+        with pytest.raises(FilterError):
+            compile_filter(name)
+        return
+    assert compile_filter(name).tree == tree

@@ -89,3 +89,12 @@ def test_a_pure_room_loads_nothing_heavy(room: str) -> None:
         " print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     )
     assert not loaded(code) & HEAVY
+
+
+def test_a_flag_is_a_filter_without_a_parser() -> None:
+    code = (
+        "import json, sys; from tdxdbg.filters import {}; {};"
+        " print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+    )
+    assert "lark" not in loaded(code.format("compile_filter", "compile_filter('retry')"))
+    assert "lark" in loaded(code.format("prepare", "prepare()"))

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tdxdbg.engine import GENERATIONS, Generation, Td
 from tdxdbg.filters import FIELDS, compile_filter
 from tdxdbg.filters.fields import OUTCOMES
-from tdxdbg.index.columns import NoColumnsError, Place, ask, columns_of, read_rows
+from tdxdbg.index.columns import ask, columns_of
+from tdxdbg.index.window import NoColumnsError, Place, read_rows
 from tdxdbg.resources import samples_dir
 from tdxdbg.timeline import Timeline
 from tdxdbg.traces import open_trace

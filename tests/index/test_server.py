@@ -77,17 +77,17 @@ def test_answers_are_what_the_filter_says(trace: Trace, cache: Path) -> None:
         found = {text: wait(index, answer, len(trace)) for text, answer in answers.items()}
         index.close()
         assert found == {text: expected(trace, text) for text in FILTERS}
-        assert len(list(cache.iterdir())) == 1
+        assert len(list(cache.glob("*/*"))) == 1
     assert all(found[text] for text in FILTERS[:-1] if "RETRY" not in text)
 
 
 def test_a_file_in_the_cache_that_is_wrong_is_built_again(trace: Trace, cache: Path) -> None:
-    for damage in (b"", bytes(5000)):
+    for damage in (lambda data: b"", lambda data: bytes(5000), lambda data: data[:-1] + b"\xee"):
         index = Index(trace)
-        wait(index, index.ask("error", len(trace)), len(trace))
+        assert wait(index, index.ask("error", ROWS), ROWS) == expected(trace, "error")
         index.close()
-        (file,) = cache.iterdir()
-        file.write_bytes(damage)
+        (file,) = cache.glob("*/*")
+        file.write_bytes(damage(file.read_bytes()))
     index = Index(trace)
     assert wait(index, index.ask("error", ROWS), ROWS) == expected(trace, "error")
     index.close()
@@ -128,6 +128,13 @@ def test_it_ends_with_the_screen_and_the_screen_goes_on_without_it(
     other = Index(trace)
     other.close()
     assert other._process.returncode is not None
+
+
+def test_it_stands_behind_the_screen(trace: Trace, cache: Path) -> None:
+    index = Index(trace)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, index._process.pid) == max(own, 10)
+    index.close()
 
 
 def test_a_filter_that_nobody_holds_is_forgotten(trace: Trace, cache: Path) -> None:

@@ -11,6 +11,7 @@ from tdxdbg.traces import Trace, TraceMeta
 from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.keys import BY_ID, HINTS, KEYS
 from tdxdbg.ui.layout import CHAIN, CODE, DECODE, GPA_MAP, LANES, QUEUE, REGISTERS, UAPI
+from tdxdbg.ui.panes import PANES
 from tests.ui import demo
 from tests.ui.screens import app_on, pane_text, screen_text
 
@@ -203,6 +204,22 @@ async def test_any_size_and_live_resizing(size: tuple[int, int]) -> None:
         await pilot.pause()
         assert len(screen_text(app)) == size[1]
         assert all(len(text) == size[0] for text in screen_text(app))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_the_first_frame_has_everything(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = app_on(demo.mapgpa(), at=1)
+    async with app.run_test(size=size):
+        expected = screen_text(app)
+    # What comes when the panes are told their size comes a frame later.
+    for base in {base for pane in PANES.values() for base in pane.__mro__}:
+        if "on_resize" in vars(base):
+            monkeypatch.setattr(base, "on_resize", lambda pane: None)
+    app = app_on(demo.mapgpa(), at=1)
+    async with app.run_test(size=size):
+        assert screen_text(app) == expected
 
 
 @pytest.mark.parametrize(

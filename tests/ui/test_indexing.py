@@ -12,8 +12,9 @@ import pytest
 from textual.pilot import Pilot
 
 from tdxdbg.engine import GENERATIONS
+from tdxdbg.errors import TraceError
 from tdxdbg.filters import compile_filter
-from tdxdbg.traces import open_trace
+from tdxdbg.traces import Trace, open_trace
 from tdxdbg.traces.layout import RECORD_SIZE
 from tdxdbg.ui import indexing, surveying
 from tdxdbg.ui.app import ReplayApp
@@ -26,7 +27,6 @@ ROWS = 600
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for module in (indexing, surveying):
         monkeypatch.setattr(module, "FEWEST", 100)
     return write_trace(tmp_path / "some.tdxt", ROWS, GENERATIONS[-1])
@@ -68,6 +68,35 @@ async def test_filter_find_and_breakpoints_by_the_process(path: Path) -> None:
     assert not app.indexed
 
 
+async def test_a_filter_of_the_command_line_is_asked_for_when_the_process_is_there(
+    path: Path,
+) -> None:
+    app = app_on(path, wanted="leaf == MapGPA")
+    assert app.indexed
+    async with app.run_test(size=SIZE) as pilot:
+        matches = app.matches
+        assert matches is not None
+        await until(pilot, lambda: app._index is not None)
+        assert matches in app._asked
+        await until(pilot, lambda: matches.complete)
+        assert list(matches.rows) == expected(app, "leaf == MapGPA")
+
+
+async def test_without_a_process_the_screen_counts_itself(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(trace: Trace) -> None:
+        raise TraceError("no process for the columns: no memory")
+
+    monkeypatch.setattr(indexing, "Index", none)
+    app = app_on(path, wanted="leaf == MapGPA")
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: not app.indexed)
+        await until(pilot, lambda: app.matches is not None and app.matches.complete)
+        assert app.matches is not None
+        assert list(app.matches.rows) == expected(app, "leaf == MapGPA")
+
+
 async def test_the_count_of_a_prompt_comes_from_it(path: Path) -> None:
     app = app_on(path)
     async with app.run_test(size=SIZE) as pilot:
@@ -79,6 +108,7 @@ async def test_the_count_of_a_prompt_comes_from_it(path: Path) -> None:
 async def test_the_screen_counts_itself_where_the_process_died(path: Path) -> None:
     app = app_on(path)
     async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: app._index is not None)
         index = app._index
         assert index is not None
         os.kill(index._process.pid, signal.SIGKILL)

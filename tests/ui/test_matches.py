@@ -71,7 +71,8 @@ class Told:
 @given(st.integers(0, len(TIMELINE)), st.lists(st.integers(0, len(TIMELINE)), max_size=4))
 def test_own_counting_and_answers_never_disagree(scanned: int, answers: list[int]) -> None:
     index = Told()
-    matches = Matches(TIMELINE, compile_filter("retry"), index)
+    matches = Matches(TIMELINE, compile_filter("retry"))
+    matches.ask(index)
     rows = matching("retry")
     matches.scan(scanned)
     for seen in sorted(answers):
@@ -90,9 +91,24 @@ def test_own_counting_and_answers_never_disagree(scanned: int, answers: list[int
     assert list(matches.rows) == rows
 
 
+def test_who_is_asked_late_takes_over() -> None:
+    index = Told()
+    matches = Matches(TIMELINE, compile_filter("retry"))
+    matches.scan(3)
+    matches.ask(index)
+    matches.scan(3)
+    assert matches.seen == 6
+    index.answer.seen, index.answer.rows = 7, [row for row in matching("retry") if row < 7]
+    assert matches.take()
+    matches.scan(3)
+    assert matches.seen == 7
+    assert list(matches.rows) == index.answer.rows
+
+
 def test_growth_asks_from_the_first_row_that_may_change() -> None:
     index = Told()
-    matches = Matches(TIMELINE, compile_filter("retry"), index)
+    matches = Matches(TIMELINE, compile_filter("retry"))
+    matches.ask(index)
     index.answer.seen, index.answer.firm = len(TIMELINE), 9
     index.answer.rows = matching("retry")
     assert matches.take()

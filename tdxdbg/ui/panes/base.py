@@ -49,7 +49,12 @@ class MomentPane(Pane):
     def _other_row(self, moment: Moment | None) -> bool:
         return moment is None or self.moment is None or moment.row != self.moment.row
 
+    def fit(self) -> None:
+        # Before textual says so, which is a frame later.
+        self.show(self.moment)
+
     def on_resize(self) -> None:
+        # One that was hidden may come back in the size that it had.
         self.show(self.moment)
 
     def draw(self, moment: Moment | None) -> Drawn:

@@ -87,6 +87,9 @@ class CodePane(MomentPane):
         if self.outer_size.width and self.outer_size.height:
             self.set_lines(*self.draw(None))
 
+    def fit(self) -> None:
+        self.redraw()
+
     def on_resize(self) -> None:
         self.redraw()
 

@@ -63,6 +63,9 @@ class ConsolePane(MomentPane):
         """The console is no view of a moment: it has its own text."""
         self.moment = moment
 
+    def fit(self) -> None:
+        self.update_text()
+
     def on_resize(self) -> None:
         self.update_text()
 

@@ -131,6 +131,9 @@ class MemoryPane(MomentPane):
         if self.outer_size.width and self.outer_size.height:
             self.set_lines(*self.draw(None))
 
+    def fit(self) -> None:
+        self.redraw()
+
     def on_resize(self) -> None:
         self.ask()
         self.redraw()

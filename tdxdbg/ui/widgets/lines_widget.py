@@ -70,6 +70,9 @@ class LinesWidget(Widget):
         """What stands in row `y` of the widget, exactly as wide as it is or less."""
         return BLANK
 
+    def fit(self) -> None:
+        """Make anew what depends on the size; called before the first row of a new size."""
+
     # --- rows -------------------------------------------------------------------------
 
     def refresh(
@@ -107,6 +110,7 @@ class LinesWidget(Widget):
             self._strips_size = size
             self._row_strips.clear()
             self._sent_strips.clear()
+            self.fit()
         found = self._row_strips.get(y)
         if found is None:
             found = self._row_strips[y] = self.render_line(y)
