@@ -15,7 +15,16 @@ from io import BufferedReader, FileIO
 from typing import BinaryIO, Final, NamedTuple
 
 from tdxdbg.errors import BackendError, TraceError
-from tdxdbg.traces import ftrace, jsonl, native, perf_script, trace_cmd
+from tdxdbg.traces import (
+    bpftrace,
+    ftrace,
+    jsonl,
+    native,
+    perf_script,
+    qemu_log,
+    strace,
+    trace_cmd,
+)
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.reader import EVERYBODY, Pids
 from tdxdbg.traces.records import Kind, Record, TraceMeta
@@ -62,6 +71,9 @@ FORMATS: Final = (
     Format("tracefs text (trace, trace_pipe)", ftrace.sniff, ftrace.read, "tracefs", ftrace.read),
     Format("trace-cmd report", trace_cmd.sniff, trace_cmd.read, "trace-cmd", trace_cmd.read),
     Format("perf script", perf_script.sniff, perf_script.read, "perf", perf_script.read),
+    Format("strace", strace.sniff, strace.read, "strace", strace.read),
+    Format("QEMU trace log", qemu_log.sniff, qemu_log.read, "qemu", qemu_log.read),
+    Format("bpftrace text or JSON", bpftrace.sniff, bpftrace.read, "bpftrace", bpftrace.read),
 )
 
 

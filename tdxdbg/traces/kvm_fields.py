@@ -122,7 +122,8 @@ def returned(reason: int, errno: int) -> Event:
 
 def _pio(found: Fields) -> Event | None:
     size, port = found[b"size"], found[b"port"]
-    return kvm_text.pio(bool(found[b"rw"]), port, size, found[b"count"], found[b"val"] & _U32)
+    count = found.get(b"count", 0)
+    return kvm_text.pio(bool(found[b"rw"]), port, size, count, found[b"val"] & _U32)
 
 
 def _mmio(found: Fields) -> Event | None:

@@ -57,6 +57,7 @@ class Reader:
         self.remedy = remedy
         self.unread = Unread()
         self.events = 0
+        self._fed = 0
         self.left_out = 0
         self._joiner = joiner
         self._pids = frozenset(pids)
@@ -95,6 +96,7 @@ class Reader:
             time = None
         try:
             self._joiner.feed(At(thread, time, line[0]), event)
+            self._fed += 1
         except ValueError:
             self.unread.add(*line)
 
@@ -189,8 +191,7 @@ class Reader:
         return [", ".join(named) + (f", and {more} more" if more > 0 else "")]
 
     def imported(self, source: str, lines: int) -> Imported:
-        used = self.events - sum(self._joiner.unused.values()) - self.unread.count
-        used -= sum(self._unused.values())
+        used = self._fed - sum(self._joiner.unused.values())
         return Imported(source, lines, max(used, 0), self.unread.count)
 
     def _all_unused(self) -> Counter[str]:
