@@ -16,7 +16,7 @@ from typing import BinaryIO, Final, NamedTuple
 from tdxdbg.abi import kvm
 from tdxdbg.engine import kvm_run
 from tdxdbg.engine.kvm_run import recorded_run
-from tdxdbg.engine.state import Answer, IoAnswer, MmioAnswer
+from tdxdbg.engine.state import IoAnswer, MmioAnswer
 from tdxdbg.traces.kernel_lines import fits
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.probes import Converted, Event, RunDetail, RunReturned
@@ -43,8 +43,12 @@ _CONVERT: Final = re.compile(
     rb"start %b size %b (shared_to_private|private_to_shared)\b" % (_HEX, _HEX)
 )
 _MAP_GPA: Final = re.compile(rb"gpa %b size %b attributes %b flags %b\b" % (_HEX, _HEX, _HEX, _HEX))
+#: Ports whose writes KVM gathers: they come with a later exit, and are not what it was for.
+_COALESCED: Final = frozenset((b"rtc-index", b"pci-conf-idx"))
+_MAX_ACCESSES: Final = 64
 _REGION: Final = re.compile(
-    rb"cpu (-?\d{1,5}) mr (?:0x)?[0-9a-f]{1,16} addr %b value %b size (\d{1,2})\b" % (_HEX, _HEX)
+    rb"cpu (-?\d{1,5}) mr (?:0x)?[0-9a-f]{1,16} addr %b value %b size (\d{1,2})\b(?: name '([^']{0,128})')?"
+    % (_HEX, _HEX)
 )
 
 
@@ -74,8 +78,22 @@ class _Exit:
 
     def __init__(self, reason: int) -> None:
         self.reason = reason
-        self.first: _Access | None = None
-        self.accesses = 0
+        self.accesses: list[_Access] = []
+
+    def asked(self) -> tuple[_Access, bool] | None:
+        """The first access that the exit was for, and whether it was all of it; None: not known.
+
+        Before it QEMU does the writes that KVM had gathered (coalesced). A
+        string, or pieces of one access, are several.
+        """
+        reads = [access for access in self.accesses if not access.write]
+        asked = reads or self.accesses
+        if not asked:
+            return None
+        first = asked[0]
+        if not reads and any(access.address != first.address for access in asked):
+            return None
+        return first, len(asked) == 1
 
 
 class _Log:
@@ -150,19 +168,19 @@ class _Log:
         found = _REGION.match(text)
         if found is None:
             return False
-        cpu, address, value, size = found.groups()
+        cpu, address, value, size, region = found.groups()
         exit_ = self._exits.get(self._vcpu_thread(int(cpu)))
         if exit_ is None or exit_.reason not in (kvm.Exit.IO, kvm.Exit.MMIO):
             self._reader.unused(name)
             return True
-        exit_.accesses += 1
-        if exit_.first is not None:
+        if region in _COALESCED or len(exit_.accesses) >= _MAX_ACCESSES:
             self._reader.unused(name)
             return True
+        if exit_.accesses:
+            self._reader.unused(name)
         write = name == b"memory_region_ops_write"
-        exit_.first = _Access(
-            self._line, self._time, write, int(address, 16), int(value, 16), int(size)
-        )
+        access = _Access(self._line, self._time, write, int(address, 16), int(value, 16), int(size))
+        exit_.accesses.append(access)
         return True
 
     def system_event(self, text: bytes, _: bytes) -> bool:
@@ -219,47 +237,43 @@ class _Log:
     def _end(self, thread: int) -> None:
         """The thread's exit is dealt with: what it did to a device is what the guest asked for."""
         exit_ = self._exits.pop(thread, None)
-        if exit_ is None or exit_.first is None:
+        asked = exit_.asked() if exit_ is not None else None
+        if exit_ is None or asked is None:
             return
-        access = exit_.first
-        detail = _io(access, exit_) if exit_.reason == kvm.Exit.IO else _mmio(access, exit_)
+        access, alone = asked
+        detail = _io(access, alone) if exit_.reason == kvm.Exit.IO else _mmio(access, alone)
         self._reader.event(access.line, thread, access.time, detail)
 
 
-def _io(access: _Access, exit_: _Exit) -> RunDetail | None:
+def _io(access: _Access, alone: bool) -> RunDetail | None:
     if access.address > 0xFFFF:
         return None
     direction = kvm.EXIT_IO_OUT if access.write else kvm.EXIT_IO_IN
     values: dict[str, int | list[int]] = {"direction": direction, "port": access.address}
-    data = _data(access, exit_, 4)
-    if data is None:
-        # A string, or pieces of one access: how large it was is not told.
+    if not alone or access.size > 4:
         return RunDetail(known_run(kvm.Exit.IO, kvm_run.IO, values))
     values |= {"size": access.size, "count": 1}
+    data = _data(access)
     run = known_run(kvm.Exit.IO, kvm_run.IO, values, data if access.write else b"")
     return RunDetail(run, None if access.write else IoAnswer(data))
 
 
-def _mmio(access: _Access, exit_: _Exit) -> RunDetail:
+def _mmio(access: _Access, alone: bool) -> RunDetail:
     values: dict[str, int | list[int]] = {
         "phys_addr": access.address,
         "is_write": int(access.write),
     }
-    data = _data(access, exit_, 8)
-    answer: Answer | None = None
-    if data is not None:
-        values["len"] = access.size
-        if access.write:
-            values["data"] = list(data)
-        else:
-            answer = MmioAnswer(data)
-    return RunDetail(known_run(kvm.Exit.MMIO, kvm_run.MMIO, values), answer)
+    if not alone or access.size > 8:
+        return RunDetail(known_run(kvm.Exit.MMIO, kvm_run.MMIO, values))
+    values["len"] = access.size
+    data = _data(access)
+    if access.write:
+        values["data"] = list(data)
+    run = known_run(kvm.Exit.MMIO, kvm_run.MMIO, values)
+    return RunDetail(run, None if access.write else MmioAnswer(data))
 
 
-def _data(access: _Access, exit_: _Exit, most: int) -> bytes | None:
-    """The bytes of the access, when it was the only one."""
-    if exit_.accesses > 1 or not 1 <= access.size <= most:
-        return None
+def _data(access: _Access) -> bytes:
     return access.value.to_bytes(8, "little")[: access.size]
 
 
