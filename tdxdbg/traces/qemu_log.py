@@ -43,12 +43,10 @@ _CONVERT: Final = re.compile(
     rb"start %b size %b (shared_to_private|private_to_shared)\b" % (_HEX, _HEX)
 )
 _MAP_GPA: Final = re.compile(rb"gpa %b size %b attributes %b flags %b\b" % (_HEX, _HEX, _HEX, _HEX))
-#: Ports whose writes KVM gathers: they come with a later exit, and are not what it was for.
-_COALESCED: Final = frozenset((b"rtc-index", b"pci-conf-idx"))
+#: Of one exit; the rest is not looked at.
 _MAX_ACCESSES: Final = 64
 _REGION: Final = re.compile(
-    rb"cpu (-?\d{1,5}) mr (?:0x)?[0-9a-f]{1,16} addr %b value %b size (\d{1,2})\b(?: name '([^']{0,128})')?"
-    % (_HEX, _HEX)
+    rb"cpu (-?\d{1,5}) mr ((?:0x)?[0-9a-f]{1,16}) addr %b value %b size (\d{1,2})\b" % (_HEX, _HEX)
 )
 
 
@@ -68,6 +66,7 @@ class _Access(NamedTuple):
     line: Line
     time: int | None
     write: bool
+    region: bytes
     address: int
     value: int
     size: int
@@ -83,15 +82,19 @@ class _Exit:
     def asked(self) -> tuple[_Access, bool] | None:
         """The first access that the exit was for, and whether it was all of it; None: not known.
 
-        Before it QEMU does the writes that KVM had gathered (coalesced). A
-        string, or pieces of one access, are several.
+        Before it QEMU does the writes that KVM had gathered (coalesced), to
+        other regions. A string, or pieces of one access, are several.
         """
-        reads = [access for access in self.accesses if not access.write]
-        asked = reads or self.accesses
-        if not asked:
+        if not self.accesses:
             return None
-        first = asked[0]
-        if not reads and any(access.address != first.address for access in asked):
+        last = self.accesses[-1]
+        asked: list[_Access] = []
+        for access in reversed(self.accesses):
+            if (access.region, access.write) != (last.region, last.write):
+                break
+            asked.append(access)
+        first = asked[-1]
+        if last.write and any(access.address != first.address for access in asked):
             return None
         return first, len(asked) == 1
 
@@ -168,18 +171,19 @@ class _Log:
         found = _REGION.match(text)
         if found is None:
             return False
-        cpu, address, value, size, region = found.groups()
+        cpu, region, address, value, size = found.groups()
         exit_ = self._exits.get(self._vcpu_thread(int(cpu)))
         if exit_ is None or exit_.reason not in (kvm.Exit.IO, kvm.Exit.MMIO):
             self._reader.unused(name)
             return True
-        if region in _COALESCED or len(exit_.accesses) >= _MAX_ACCESSES:
+        if len(exit_.accesses) >= _MAX_ACCESSES:
             self._reader.unused(name)
             return True
         if exit_.accesses:
             self._reader.unused(name)
         write = name == b"memory_region_ops_write"
-        access = _Access(self._line, self._time, write, int(address, 16), int(value, 16), int(size))
+        numbers = int(address, 16), int(value, 16), int(size)
+        access = _Access(self._line, self._time, write, region, *numbers)
         exit_.accesses.append(access)
         return True
 
