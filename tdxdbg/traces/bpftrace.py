@@ -115,7 +115,7 @@ class _Script:
         #: The only thread so far; None before the first, and after a second one.
         self._thread: int | None = None
         self._several = False
-        #: Events that name no thread, until one is known.
+        #: Events that name no thread, until the next line that names one.
         self._homeless: list[tuple[Line, int, Event]] = []
 
     def registers(self, line: Line) -> None:
@@ -192,7 +192,7 @@ class _Script:
             self._give(line, time, event)
 
     def _of_no_thread(self, line: Line, time: int, event: Event) -> None:
-        if self._thread is None and not self._several and len(self._homeless) < _MAX_HOMELESS:
+        if not self._several and len(self._homeless) < _MAX_HOMELESS:
             self._homeless.append((line, time, event))
         else:
             self._give(line, time, event)

@@ -173,7 +173,7 @@ class _Log:
             return False
         cpu, region, address, value, size = found.groups()
         exit_ = self._exits.get(self._vcpu_thread(int(cpu)))
-        if exit_ is None or exit_.reason not in (kvm.Exit.IO, kvm.Exit.MMIO):
+        if exit_ is None or cpu == b"-1" or exit_.reason not in (kvm.Exit.IO, kvm.Exit.MMIO):
             self._reader.unused(name)
             return True
         if len(exit_.accesses) >= _MAX_ACCESSES:

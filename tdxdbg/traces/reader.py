@@ -71,6 +71,7 @@ class Reader:
         self.names: dict[int, bytes] = {}
         #: Where the text tells no thread: the vCPU that runs on each CPU (-1: unknown).
         self._running: dict[int, int] = {}
+        self._vcpus: set[int] = set()
 
     # --- what a line can be -----------------------------------------------------------------
 
@@ -142,15 +143,18 @@ class Reader:
             self.names[thread] = name or b""
 
     def _vcpu_on(self, cpu: int, event: Event) -> int | None:
-        """Stands for a thread: the vCPU that the event names, else the one on its CPU."""
+        """Stands for a thread: the vCPU that the event names, else the one on its CPU.
+
+        Where no CPU is told either (-1), only a vCPU that is alone can be meant.
+        """
         vcpu: int | None = getattr(event, "vcpu", None)
         if vcpu is not None:
             self._running[cpu] = ~vcpu
-        elif cpu not in self._running:
-            if len(self._running) > 1:
-                return None
-            return next(iter(self._running.values()), ~0)
-        return self._running[cpu]
+            self._vcpus.add(~vcpu)
+            return ~vcpu
+        if cpu in self._running and (cpu >= 0 or len(self._vcpus) == 1):
+            return self._running[cpu]
+        return None if self._vcpus else ~0
 
     # --- at the end ---------------------------------------------------------------------------
 
