@@ -148,7 +148,10 @@ class _Script:
         if self._reader.selective and not self._reader.wants(thread):
             return
         event = _returned(int(vcpu), int(reason), int(ret), words)
-        self._reader.event(line, int(thread), int(time), event)
+        if event is None:
+            self._reader.bad(line)
+        else:
+            self._reader.event(line, int(thread), int(time), event)
 
     def pairs(self, line: Line) -> None:
         """A line of a short script, or of something else that wrote to the same terminal."""

@@ -43,6 +43,7 @@ _CONVERT: Final = re.compile(
     rb"start %b size %b (shared_to_private|private_to_shared)\b" % (_HEX, _HEX)
 )
 _MAP_GPA: Final = re.compile(rb"gpa %b size %b attributes %b flags %b\b" % (_HEX, _HEX, _HEX, _HEX))
+_MAX_VCPUS: Final = 1 << 16
 #: Of one exit; the rest is not looked at.
 _MAX_ACCESSES: Final = 64
 _REGION: Final = re.compile(
@@ -156,7 +157,8 @@ class _Log:
         # KVM_RUN fails with EFAULT then; of no other errno QEMU goes on to this event.
         errno = EFAULT if reason == kvm.Exit.MEMORY_FAULT else 0
         self._say(thread, RunReturned(cpu, recorded_run(reason, b"", 0), errno))
-        self._exits[thread] = _Exit(reason)
+        if len(self._exits) < _MAX_VCPUS:
+            self._exits[thread] = _Exit(reason)
         self._last = thread
         return True
 
@@ -246,7 +248,10 @@ class _Log:
             return
         access, alone = asked
         detail = _io(access, alone) if exit_.reason == kvm.Exit.IO else _mmio(access, alone)
-        self._reader.event(access.line, thread, access.time, detail)
+        if detail is None:
+            self._reader.garbled(access.line)
+        else:
+            self._reader.event(access.line, thread, access.time, detail)
 
 
 def _io(access: _Access, alone: bool) -> RunDetail | None:
