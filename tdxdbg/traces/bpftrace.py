@@ -102,7 +102,8 @@ def _from_json(reader: Reader, line: Line) -> Iterator[Line]:
     elif kind == "lost_events" and isinstance(data, dict) and isinstance(data.get("events"), int):
         reader.lost(min(max(data["events"], 0), U64))
     elif isinstance(kind, str):
-        reader.other(f"{kind[:32]} objects".encode("utf-8", "replace"))
+        name = kind[:32] if kind.isidentifier() and kind.isascii() else "other"
+        reader.other(f"{name} objects".encode())
     else:
         reader.bad(line)
 
