@@ -11,10 +11,20 @@ import stat
 import sys
 from collections.abc import Callable
 from itertools import chain
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from tdxdbg.errors import BackendError, TraceError
-from tdxdbg.traces import compressed, ftrace, jsonl, native, perf_script, trace_cmd
+from tdxdbg.traces import (
+    bpftrace,
+    compressed,
+    ftrace,
+    jsonl,
+    native,
+    perf_script,
+    qemu_log,
+    strace,
+    trace_cmd,
+)
 from tdxdbg.traces.copies import Progress, Watched, copy_of, to_end
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.reader import EVERYBODY, Pids
@@ -50,15 +60,29 @@ class _Wanted(NamedTuple):
     progress: Progress | None
 
 
+class _Importer(Protocol):
+    """The module of a text format."""
+
+    def sniff(self, head: bytes) -> bool: ...
+
+    def read(self, file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace: ...
+
+
+def _text(name: str, key: str, module: _Importer) -> Format:
+    """Lines of processes, understood one after the other."""
+    return Format(name, module.sniff, module.read, key, module.read, True)
+
+
 #: In the order in which they are asked.
 FORMATS: Final = (
     Format("tdxdbg trace (.tdxt)", native.sniff, native.read, "tdxt"),
     Format("JSON Lines", jsonl.sniff, jsonl.read, "jsonl"),
-    Format(
-        "tracefs text (trace, trace_pipe)", ftrace.sniff, ftrace.read, "tracefs", ftrace.read, True
-    ),
-    Format("trace-cmd report", trace_cmd.sniff, trace_cmd.read, "trace-cmd", trace_cmd.read, True),
-    Format("perf script", perf_script.sniff, perf_script.read, "perf", perf_script.read, True),
+    _text("tracefs text (trace, trace_pipe)", "tracefs", ftrace),
+    _text("trace-cmd report", "trace-cmd", trace_cmd),
+    _text("perf script", "perf", perf_script),
+    _text("strace", "strace", strace),
+    _text("QEMU trace log", "qemu", qemu_log),
+    _text("bpftrace text or JSON", "bpftrace", bpftrace),
 )
 
 

@@ -106,7 +106,6 @@ class Joiner:
             probes.ProbedEntry: self._on_probed_entry,
             probes.RunReturned: self._on_run_returned,
             probes.RunDetail: self._on_run_detail,
-            probes.RunCalled: self._on_run_called,
             probes.Converted: self._on_converted,
         }
 
@@ -290,13 +289,8 @@ class Joiner:
         body = slot.record.body
         assert isinstance(body, Step)
         slot.record = slot.record._replace(body=body._replace(run=event.run))
-
-    def _on_run_called(self, at: At, event: Event) -> None:
-        assert isinstance(event, probes.RunCalled)
-        thread = self._threads.get(at.thread)
-        if thread is None or thread.row is None:
-            self.unused["answers to no exit"] += 1
-        else:
+        if event.answer is not None:
+            thread = self._threads[at.thread]
             self._answer(thread, at, Reentry(thread.vcpu, event.answer))
 
     def _on_converted(self, at: At, event: Event) -> None:

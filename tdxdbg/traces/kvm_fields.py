@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from tdxdbg.abi import kvm
@@ -40,9 +41,9 @@ _MMIO_KINDS: Final = {0: "unsatisfied-read", 1: "read", 2: "write"}
 def fields(text: bytes) -> Fields:
     """The pairs of a text by name; the first of a name counts."""
     result: Fields = {}
-    for found in _PAIR.finditer(text):
+    for found in islice(_PAIR.finditer(text), _MAX_FIELDS):
         name, small, value = found.groups()
-        if name not in result and len(result) < _MAX_FIELDS:
+        if name not in result:
             result[name] = int(small) if small else _number(name, value)
     return result
 
@@ -122,7 +123,8 @@ def returned(reason: int, errno: int) -> Event:
 
 def _pio(found: Fields) -> Event | None:
     size, port = found[b"size"], found[b"port"]
-    return kvm_text.pio(bool(found[b"rw"]), port, size, found[b"count"], found[b"val"] & _U32)
+    count = found.get(b"count", 0)
+    return kvm_text.pio(bool(found[b"rw"]), port, size, count, found[b"val"] & _U32)
 
 
 def _mmio(found: Fields) -> Event | None:

@@ -42,7 +42,7 @@ class UserspaceExit(NamedTuple):
 
 
 class Pio(NamedTuple):
-    """kvm_pio. `value` is that of the first of `elements`, each `size` bytes."""
+    """kvm_pio. `value` is that of the first of `elements`, each `size` bytes; 0: not told."""
 
     write: bool
     port: int

@@ -26,7 +26,7 @@ from tdxdbg.traces.records import Kind, Record
 from tdxdbg.traces.search import SEARCH, first_of_row, good_before
 from tdxdbg.traces.tail import find_end
 from tdxdbg.traces.unpack import DamagedError, Slots
-from tdxdbg.traces.unread import Imported
+from tdxdbg.traces.unread import Imported, recall_import
 
 #: By major version: makes a file of the next version out of one of this. One line each.
 MIGRATIONS: Final[dict[int, Callable[[BinaryIO], BinaryIO]]] = {}
@@ -501,7 +501,9 @@ def read(file: BinaryIO, name: str) -> Trace:
     """Opens a `.tdxt` file of this or an older version; `name` is for messages."""
     while migrate := MIGRATIONS.get(_major(file)):
         file = migrate(file)
-    return Trace.open(file, name)
+    trace = Trace.open(file, name)
+    recall_import(trace.meta.extra.get("imported"), trace)
+    return trace
 
 
 def _major(file: BinaryIO) -> int:

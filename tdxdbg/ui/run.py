@@ -14,6 +14,7 @@ from tdxdbg.filters import compile_filter
 from tdxdbg.traces import HEAD_SIZE, open_trace
 from tdxdbg.traces.background import Background, Job
 from tdxdbg.traces.layout import MAGIC
+from tdxdbg.traces.reader import EVERYBODY, Pids
 from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.remembered import memory_of_trace
@@ -35,11 +36,12 @@ def run_replay(
     theme: str | None = None,
     ascii_only: bool = False,
     follow: bool = False,
+    pids: tuple[int, ...] = (),
 ) -> int:
     """Open a recording on the screen until the user quits; returns the exit status.
 
     `kernel` is a generation's name, `at` a row; `follow`: it is still being
-    written. Raises TraceError, FilterError,
+    written; `pids`: only of these processes or threads. Raises TraceError, FilterError,
     ThemeError, KeyError for an unknown kernel, and BackendError without a
     terminal; an error inside the screen is raised when the terminal is restored.
     """
@@ -49,8 +51,8 @@ def run_replay(
     settings, problems = load_settings()
     palette, problems = choose_palette(themes, theme, settings, problems)
     said = notice(themes)
-    background = in_background(path, follow=follow)
-    with background.open(_FIRST) if background is not None else open_trace(path) as trace:
+    background = in_background(path, pids, follow=follow)
+    with background.open(_FIRST) if background is not None else open_trace(path, pid=pids) as trace:
         if path == "-":
             _keys_from_terminal()
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -83,7 +85,7 @@ def run_replay(
         return app.return_code or 0
 
 
-def in_background(path: str, *, follow: bool) -> Background | None:
+def in_background(path: str, pids: Pids = EVERYBODY, *, follow: bool) -> Background | None:
     """An import that goes on while its first exits are looked at.
 
     None where it is not worth it, or where nothing is to be imported; what
@@ -91,7 +93,7 @@ def in_background(path: str, *, follow: bool) -> Background | None:
     """
     try:
         if path == "-":
-            return Background(Job(path, "standard input", stream=True))
+            return Background(Job(path, "standard input", tuple(pids), stream=True))
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(HEAD_SIZE) if size else b""
@@ -100,7 +102,7 @@ def in_background(path: str, *, follow: bool) -> Background | None:
     if head.startswith(MAGIC) or (size < _SHORT and size and not follow):
         return None
     # What has no size, as tracefs files, comes bit by bit.
-    return Background(Job(path, path, stream=follow or not size))
+    return Background(Job(path, path, tuple(pids), stream=follow or not size))
 
 
 def _keys_from_terminal() -> None:

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 DATA = Path(__file__).parents[1] / "data" / "traces"
 NATIVE = Trace.from_records(META, journal(3)).data()
 JSONL = "\n".join(jsonl.lines(Trace(NATIVE))).encode()
+#: The place of its format in FORMATS.
+FOREIGN = {
+    "demo3.tracecmd-report.txt": 3,
+    "demo3.perf-script-header.txt": 4,
+    "demo1.strace-raw.txt": 5,
+    "qemu_kvm_log_nots.txt": 6,
+    "bpftrace_demo.txt": 7,
+}
 FTRACE = (DATA / "ftrace_tgid.txt").read_bytes()
 
 
@@ -37,6 +45,7 @@ FTRACE = (DATA / "ftrace_tgid.txt").read_bytes()
         (FTRACE.split(b"\n", 12)[-1], FORMATS[2].name),
         ((DATA / "ftrace_trace_pipe.txt").read_bytes(), FORMATS[2].name),
         (b"# tracer: nop\n", FORMATS[2].name),
+        *(((DATA / file).read_bytes(), FORMATS[at].name) for file, at in FOREIGN.items()),
     ],
 )
 def test_one_format_recognises_it(data: bytes, name: str) -> None:
