@@ -29,7 +29,6 @@ from tdxdbg.session.recorder import Recorder
 from tdxdbg.session.run import Run
 from tdxdbg.session.worker import settle
 from tdxdbg.traces.meta import TraceMeta
-from tdxdbg.traces.records import answer, step_record, td_exit
 from tdxdbg.vmm import Vmm
 
 CODE: Final = 0x100000
@@ -115,16 +114,16 @@ def with_kvm(exits: int, path: str = "") -> None:
         exit_ = subject.vp_enter(0, step.regs)
         assert isinstance(exit_, TdExit)
         if recorder is not None:
-            recorder.td_exit(td_exit(row, exit_, subject.tsc))
+            recorder.td_exit(row, exit_, subject.tsc)
         step = engine.feed(exit_)
         if recorder is not None:
-            recorder.append(step_record(row, 0, step, subject.tsc))
+            recorder.step(row, 0, step, subject.tsc)
         while step.outcome is Outcome.EXIT_TO_USERSPACE:
             reentry = Reentry(0, vmm.reply(0, step, subject, events).answer)
             step = engine.feed(reentry)
             if recorder is not None:
-                recorder.append(answer(row, reentry, subject.tsc))
-                recorder.append(step_record(row, 0, step, subject.tsc))
+                recorder.answer(row, reentry, subject.tsc)
+                recorder.step(row, 0, step, subject.tsc)
         if recorder is not None and not row % SLICE:
             recorder.tick(time.monotonic())
     if recorder is not None:

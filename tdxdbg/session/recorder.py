@@ -14,8 +14,11 @@ from typing import Final
 
 from tdxdbg.engine import Engine
 from tdxdbg.engine.snapshot import dump
+from tdxdbg.engine.state import TdExit
 from tdxdbg.errors import TraceError
+from tdxdbg.session.run import RecordSink
 from tdxdbg.traces import Kind, Record, Trace, TraceMeta, Writer, open_trace
+from tdxdbg.traces.handover import Inputs
 from tdxdbg.traces.layout import MAX_PAYLOAD, parts_of
 from tdxdbg.traces.meta import dump_json
 from tdxdbg.traces.records import checkpoint
@@ -34,7 +37,7 @@ _LONG: Final = 16_384
 _ENDS: Final = (Kind.USERSPACE_EXIT, Kind.TD_ENTRY)
 
 
-class Recorder:
+class Recorder(RecordSink):
     """A sink for `Run`. `failure` is one line when the file can take no more, else empty."""
 
     def __init__(self, path: str, meta: TraceMeta, engine: Engine) -> None:
@@ -44,22 +47,32 @@ class Recorder:
         self._out: Writer | Scribe = Writer(path, meta, buffered=True)
         self._engine = engine
         self._gathered: list[Record] = []
-        #: The sink of every record but those of TD exits.
         self.append = self._gathered.append
+        #: What is gathered once another process writes: it has an engine of its own.
+        self._inputs = Inputs()
         self._records = 0
         self._next_checkpoint = _CHECKPOINT
         self._flushed = 0.0
         self._scribe: Scribe | None = None
         self._alone = len(os.sched_getaffinity(0)) < 2
 
-    def td_exit(self, record: Record) -> None:
-        """The sink of a TD exit, before the engine sees it: its state is the one before it."""
-        if self._records + len(self._gathered) >= self._next_checkpoint:
-            self._checkpoint(record.time)
-        self.append(record)
+    def td_exit(self, row: int, exit_: TdExit, time: int) -> None:
+        """The engine has not seen the exit: its state is the one before it."""
+        if self._made >= self._next_checkpoint:
+            self._checkpoint(time)
+        super().td_exit(row, exit_, time)
+
+    def _plain_td_exit(self, row: int, exit_: TdExit, time: int) -> None:
+        if self._made >= self._next_checkpoint:
+            self._checkpoint(time)
+        self._inputs.td_exit(row, exit_, time)
+
+    @property
+    def _made(self) -> int:
+        return self._records + len(self._gathered) + len(self._inputs)
 
     def _checkpoint(self, time: int | None) -> None:
-        made = self._records + len(self._gathered)
+        made = self._made
         state = dump(self._engine.checkpoint())
         size = len(dump_json(state))
         if size > MAX_PAYLOAD:
@@ -83,7 +96,7 @@ class Recorder:
             if isinstance(self._out, Writer):
                 self.flush()
                 self._hand_over()
-        elif len(self._gathered) >= _BURST:
+        elif len(self._gathered) + len(self._inputs) >= _BURST:
             self._write()
 
     def flush(self) -> None:
@@ -99,6 +112,11 @@ class Recorder:
             if not self.failure:
                 self._try(self._out.write_all, gathered)
             gathered.clear()
+        if self._inputs:
+            self._records += len(self._inputs)
+            if isinstance(self._out, Scribe) and not self.failure:
+                self._try(self._out.write, self._inputs)
+            self._inputs.clear()
 
     def _try(self, work: Callable[..., object], *arguments: object) -> None:
         try:
@@ -112,12 +130,19 @@ class Recorder:
         if scribe is not None and isinstance(writer, Writer):
             if scribe.is_ready and not self.failure:
                 self._out = scribe
-                self._try(scribe.take_over, writer)
+                self._try(scribe.take_over, writer, self._engine)
+                self._gather_inputs()
         elif not self._alone and self._records >= _LONG:
             try:
                 self._scribe = Scribe()
             except OSError:
                 self._alone = True
+
+    def _gather_inputs(self) -> None:
+        """From now on; these shadow the methods, as each of them counts."""
+        inputs = self._inputs
+        self.append = inputs.other
+        self.__dict__.update(td_exit=self._plain_td_exit, step=inputs.step, answer=inputs.answer)
 
     def close(self) -> None:
         """Flush and close; may be called twice."""
@@ -129,6 +154,7 @@ class Recorder:
     def leave(self) -> None:
         """In a forked child: the recording is the parent's."""
         self._gathered.clear()
+        self._inputs.clear()
         if self._scribe is not None:
             self._scribe.leave()
 

@@ -15,6 +15,7 @@ intervention is noted with its position, so that re-execution from a checkpoint
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
@@ -50,15 +51,41 @@ class Position(NamedTuple):
 
 
 class Sink(Protocol):
-    """Where the records of a run's journal go, in their order."""
+    """Where a run's journal goes, in its order; times in ns of the run."""
 
-    def td_exit(self, record: Record) -> object:
+    def td_exit(self, row: int, exit_: TdExit, time: int) -> object:
         """A TD exit, which the engine has not seen yet."""
         ...
 
-    def append(self, record: Record) -> object:
-        """Any other record."""
+    def step(self, row: int, vcpu: int, step: Step, time: int) -> object:
+        """What KVM did with the exit, or the answer."""
         ...
+
+    def answer(self, row: int, reentry: Reentry, time: int) -> object:
+        """KVM_RUN was called again; the engine has seen it."""
+        ...
+
+    def conversion(self, row: int, vcpu: int, done: SetMemoryAttributes, time: int) -> object:
+        """KVM_SET_MEMORY_ATTRIBUTES, which was done."""
+        ...
+
+
+class RecordSink:
+    """A sink that gets everything as a Record."""
+
+    append: Callable[[Record], object]
+
+    def td_exit(self, row: int, exit_: TdExit, time: int) -> None:
+        self.append(td_exit(row, exit_, time))
+
+    def step(self, row: int, vcpu: int, step: Step, time: int) -> None:
+        self.append(step_record(row, vcpu, step, time))
+
+    def answer(self, row: int, reentry: Reentry, time: int) -> None:
+        self.append(answer(row, reentry, time))
+
+    def conversion(self, row: int, vcpu: int, done: SetMemoryAttributes, time: int) -> None:
+        self.append(memory_attributes(row, vcpu, done, time))
 
 
 class Where(Enum):
@@ -240,7 +267,7 @@ class Run:
         self.exit_of[exit_.vcpu] = exit_
         self.rows += 1
         if self.sink is not None:
-            self.sink.td_exit(td_exit(row, exit_, self._clock.tsc))
+            self.sink.td_exit(row, exit_, self._clock.tsc)
         return self._done(exit_.vcpu, self.engine.feed(exit_))
 
     def _paused(self, pause: Pause) -> Stop:
@@ -266,7 +293,7 @@ class Run:
         step = self.engine.feed(reentry)
         self.held = None
         if self.sink is not None:
-            self.sink.append(answer(row, reentry, self._clock.tsc))
+            self.sink.answer(row, reentry, self._clock.tsc)
         return self._done(vcpu, step)
 
     def _convert(self, row: int, vcpu: int, conversion: SetMemoryAttributes) -> None:
@@ -277,13 +304,13 @@ class Run:
             self.converted.append((gpa, size))
             self.machine.set_memory_attributes(gpa, size, private=private)
             if self.sink is not None:
-                self.sink.append(memory_attributes(row, vcpu, conversion, self._clock.tsc))
+                self.sink.conversion(row, vcpu, conversion, self._clock.tsc)
 
     def _done(self, vcpu: int, step: Step) -> Stop:
         """A step is done: enter the TD again, or ask the VMM."""
         row = self._row_of[vcpu]
         if self.sink is not None:
-            self.sink.append(step_record(row, vcpu, step, self._clock.tsc))
+            self.sink.step(row, vcpu, step, self._clock.tsc)
         self.last = vcpu, step
         if step.outcome is _REENTER_TD:
             self.where = _IN_TD

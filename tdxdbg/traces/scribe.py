@@ -15,13 +15,21 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from struct import Struct
 from typing import Any, Final, NoReturn
 
+from tdxdbg.engine import Engine
 from tdxdbg.errors import TraceError
-from tdxdbg.traces.handover import flatten, rebuild
+from tdxdbg.traces.handover import (
+    Again,
+    Inputs,
+    engine_from_json,
+    engine_to_json,
+    flatten,
+    rebuild,
+)
 from tdxdbg.traces.records import Record
 from tdxdbg.traces.writer import Place, Writer
 
@@ -67,12 +75,17 @@ class Scribe:
         except OSError:
             return False
 
-    def take_over(self, writer: Writer) -> None:
-        """Write on where `writer` has come to; it is closed. Raises TraceError."""
+    def take_over(self, writer: Writer, engine: Engine | None = None) -> None:
+        """Write on where `writer` has come to; it is closed. Raises TraceError.
+
+        With `engine`, what comes are the records of what that does from now
+        on: the process has one of its own, and is given the inputs (`write`).
+        """
         self._ours.recv(1)
+        twin = "" if engine is None else engine_to_json(engine)
         self.path, self._written = writer.path, writer.n_records
         fd, place = writer.hand_over()
-        message = marshal.dumps((self.path, tuple(place)))
+        message = marshal.dumps((self.path, tuple(place), twin))
         try:
             socket.send_fds(self._ours, [_LENGTH.pack(len(message))], [fd])
             self._ours.sendall(message)
@@ -88,7 +101,14 @@ class Scribe:
 
     def write_all(self, records: Iterable[Record]) -> None:
         """Hand over; raises TraceError when an earlier one could not be written."""
-        self._ask(_RECORDS + flatten(records))
+        self._hand(flatten(records))
+
+    def write(self, inputs: Inputs) -> None:
+        """The same for what was gathered since it took over with an engine."""
+        self._hand(inputs.take())
+
+    def _hand(self, data: bytes) -> None:
+        self._ask(_RECORDS + data)
         while self._waiting and self._hear(wait=False):
             pass
         self._complain()
@@ -189,14 +209,17 @@ def serve(sock: socket.socket) -> None:
     head, fds, _, _ = socket.recv_fds(sock, _LENGTH.size, 1)
     if not fds:
         return
-    path, place = marshal.loads(_exactly(sock, _LENGTH.unpack(head)[0]))
+    path, place, twin = marshal.loads(_exactly(sock, _LENGTH.unpack(head)[0]))
     writer = Writer.take_over(path, fds[0], Place(*place))
+    rebuilt: Callable[[bytes], Iterable[Record]] = rebuild
+    if twin:
+        rebuilt = Again(engine_from_json(twin)).records
     failure = ""
     while True:
         message = _message(sock)
         try:
             if not failure:
-                _do(writer, message)
+                _do(writer, message, rebuilt)
         except (TraceError, ValueError) as problem:
             failure = str(problem)
         reply: Any = marshal.dumps((writer.n_records, failure))
@@ -205,12 +228,12 @@ def serve(sock: socket.socket) -> None:
             return
 
 
-def _do(writer: Writer, message: bytes) -> None:
+def _do(writer: Writer, message: bytes, rebuilt: Callable[[bytes], Iterable[Record]]) -> None:
     if message == _CLOSE:
         writer.close()
         return
     if message != _FLUSH:
-        writer.write_all(rebuild(message[1:]))
+        writer.write_all(rebuilt(message[1:]))
     # It has nothing else to do, and what is in the file is safe from here on.
     writer.flush()
 

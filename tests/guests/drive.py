@@ -12,7 +12,7 @@ from tdxdbg.backends.emulated.td import open_machine
 from tdxdbg.engine import BY_NAME, Outcome
 from tdxdbg.guests import find
 from tdxdbg.session.edit import fields_of
-from tdxdbg.session.run import Held, Run, Where, Why
+from tdxdbg.session.run import Held, RecordSink, Run, Where, Why
 from tdxdbg.traces.records import Record
 from tdxdbg.vmm import Board, Vmm
 from tests.guests.expected import Exit, Expected, Story, Value
@@ -122,7 +122,7 @@ def _inject(run: Run, said: str, vcpu: int, vector: int) -> None:
 MEANWHILE: dict[str, Any] = {"peek": _peek, "poke": _poke, "inject": _inject}
 
 
-class Journal:
+class Journal(RecordSink):
     """A sink: the hash of every record of a run."""
 
     def __init__(self, run: Run) -> None:
@@ -131,8 +131,6 @@ class Journal:
 
     def append(self, record: Record) -> None:
         self._digest.update(repr(record).encode())
-
-    td_exit = append
 
     def hash(self) -> str:
         return self._digest.hexdigest()

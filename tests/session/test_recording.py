@@ -11,6 +11,7 @@ from tdxdbg.engine import BY_NAME
 from tdxdbg.guests import guests
 from tdxdbg.session import Session
 from tdxdbg.session.recorder import Recorder
+from tdxdbg.session.run import RecordSink
 from tdxdbg.traces import Kind, Record, Trace, TraceMeta, open_trace
 from tests.session.support import ENDLESS, WRITES, until
 from tests.session.worlds import RAM, world
@@ -19,12 +20,12 @@ from tests.session.worlds import RAM, world
 STEPS = 3000
 
 
-class Seen:
+class Seen(RecordSink):
     """A sink that keeps everything."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
-        self.append = self.td_exit = self.records.append
+        self.append = self.records.append
 
 
 def records(path: str | Path) -> list[Record]:
