@@ -138,10 +138,11 @@ class Engine:
         Raises ProtocolError, with nothing changed, when the phase forbids it
         or when the answer is not one to the vCPU's exit.
         """
-        if isinstance(event, TdExit):
+        if type(event) is TdExit:
             return self._td_exit(event)
-        if isinstance(event, Reentry):
+        if type(event) is Reentry:
             return self._reentry(event)
+        assert isinstance(event, SetMemoryAttributes)
         return self._set_memory_attributes(event)
 
     def _td_exit(self, event: TdExit) -> Step:

@@ -50,6 +50,9 @@ class Recorder(RecordSink):
         self.append = self._gathered.append
         #: What is gathered once another process writes: it has an engine of its own.
         self._inputs = Inputs()
+        self._rows = self._inputs.rows
+        #: How many of those there may be until a checkpoint is due.
+        self._room = 0
         self._records = 0
         self._next_checkpoint = _CHECKPOINT
         self._flushed = 0.0
@@ -63,13 +66,14 @@ class Recorder(RecordSink):
         super().td_exit(row, exit_, time)
 
     def _plain_td_exit(self, row: int, exit_: TdExit, time: int) -> None:
-        if self._made >= self._next_checkpoint:
+        if len(self._rows) >= self._room:
             self._checkpoint(time)
+            self._room = self._next_checkpoint - self._records
         self._inputs.td_exit(row, exit_, time)
 
     @property
     def _made(self) -> int:
-        return self._records + len(self._gathered) + len(self._inputs)
+        return self._records + len(self._gathered) + len(self._rows)
 
     def _checkpoint(self, time: int | None) -> None:
         made = self._made
@@ -96,7 +100,7 @@ class Recorder(RecordSink):
             if isinstance(self._out, Writer):
                 self.flush()
                 self._hand_over()
-        elif len(self._gathered) + len(self._inputs) >= _BURST:
+        elif len(self._gathered) + len(self._rows) >= _BURST:
             self._write()
 
     def flush(self) -> None:
@@ -112,11 +116,12 @@ class Recorder(RecordSink):
             if not self.failure:
                 self._try(self._out.write_all, gathered)
             gathered.clear()
-        if self._inputs:
-            self._records += len(self._inputs)
+        if self._rows:
+            self._records += len(self._rows)
             if isinstance(self._out, Scribe) and not self.failure:
                 self._try(self._out.write, self._inputs)
-            self._inputs.clear()
+            self._rows.clear()
+            self._room = self._next_checkpoint - self._records
 
     def _try(self, work: Callable[..., object], *arguments: object) -> None:
         try:
@@ -141,6 +146,7 @@ class Recorder(RecordSink):
     def _gather_inputs(self) -> None:
         """From now on; these shadow the methods, as each of them counts."""
         inputs = self._inputs
+        self._room = self._next_checkpoint - self._records
         self.append = inputs.other
         self.__dict__.update(td_exit=self._plain_td_exit, step=inputs.step, answer=inputs.answer)
 
@@ -154,7 +160,7 @@ class Recorder(RecordSink):
     def leave(self) -> None:
         """In a forked child: the recording is the parent's."""
         self._gathered.clear()
-        self._inputs.clear()
+        self._rows.clear()
         if self._scribe is not None:
             self._scribe.leave()
 

@@ -244,11 +244,13 @@ class Run:
         further. Interventions that are noted for places on the way are done.
         """
         while True:
-            self._intervene()
+            planned = self._applied < len(self.interventions)
+            if planned:
+                self._intervene()
             if self.where is not _IN_TD:
                 return self._answer()
-            stop = self._run_td(min(limit, self._next_intervention()))
-            if stop.why is _STEP or not self._is_due():
+            stop = self._run_td(min(limit, self._next_intervention()) if planned else limit)
+            if not planned or stop.why is _STEP or not self._is_due():
                 return stop
 
     def _run_td(self, limit: int) -> Stop:

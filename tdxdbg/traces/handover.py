@@ -69,20 +69,15 @@ class Inputs:
     """
 
     def __init__(self) -> None:
-        self._rows: list[tuple[Any, ...]] = []
-        self._add = self._rows.append
-
-    def __len__(self) -> int:
-        return len(self._rows)
+        #: One for each record.
+        self.rows: list[tuple[Any, ...]] = []
+        self._add = self.rows.append
 
     def take(self) -> bytes:
         """All of it, for `Again.records`; it is empty then."""
-        data = marshal.dumps(self._rows)
-        self._rows.clear()
+        data = marshal.dumps(self.rows)
+        self.rows.clear()
         return data
-
-    def clear(self) -> None:
-        self._rows.clear()
 
     def td_exit(self, row: int, exit_: TdExit, time: int) -> None:
         vcpu, ret, regs, registers, in_kernel, signal = exit_

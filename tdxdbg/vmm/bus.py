@@ -8,6 +8,7 @@ the device does; where no device is, each byte is a piece of its own.
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 
@@ -38,6 +39,8 @@ class Bus:
         self._regions = sorted(regions, key=lambda region: region.first)
         self._firsts = [region.first for region in self._regions]
         self._unused = bytes((unused,))
+        #: A guest uses few ports, and each very often.
+        self._piece = lru_cache(256)(self._find_piece)
 
     def read(self, address: int, size: int) -> bytes:
         """`size` bytes from `address` on."""
@@ -64,7 +67,7 @@ class Bus:
             at += length
         return stop
 
-    def _piece(self, address: int, size: int) -> tuple[Region | None, int]:
+    def _find_piece(self, address: int, size: int) -> tuple[Region | None, int]:
         """The device at an address, and how many bytes go there at once."""
         index = bisect_right(self._firsts, address) - 1
         if index < 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tdxdbg.engine import Step, Td
 from tdxdbg.vmm.ask import Ask, Board, Events, GuestMemory, Reply
@@ -13,6 +13,8 @@ from tdxdbg.vmm.devices import DevicesImage
 from tdxdbg.vmm.policies import Policy, make_policies
 from tdxdbg.vmm.qemu import Notify, Qemu
 from tdxdbg.vmm.quote import Request
+
+_new: Final = tuple.__new__
 
 
 class VmmCheckpoint(NamedTuple):
@@ -59,7 +61,7 @@ class Vmm:
         Devices take their part at once: guest memory is written and interrupts
         are raised in here, conversions are the caller's.
         """
-        ask = Ask(vcpu, step, memory, events)
+        ask = _new(Ask, (vcpu, step, memory, events))
         if self._qemu.requests:
             self._qemu.tick(ask)
         return self._reply(ask)

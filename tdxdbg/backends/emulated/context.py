@@ -109,7 +109,7 @@ class Context:
     move it into the engine and back.
     """
 
-    __slots__ = ("_unicorn", "address", "d", "memory", "q")
+    __slots__ = ("_unicorn", "address", "d", "fetch", "load", "memory", "q")
 
     def __init__(self, engine: Unicorn) -> None:
         size = engine.context_size
@@ -121,6 +121,8 @@ class Context:
         self.memory = memoryview(block).cast("B")
         self.q = self.memory.cast("Q")
         self.d = self.memory.cast("I")
+        #: These registers -> engine, and registers of the engine -> here.
+        self.load, self.fetch = engine.transfers(self.address)
         self.fetch()
 
     def __del__(self) -> None:
@@ -129,17 +131,9 @@ class Context:
         if address:
             self._unicorn.free_context(address)
 
-    def load(self) -> None:
-        """These registers -> engine."""
-        self._unicorn.restore(self.address)
-
-    def fetch(self) -> None:
-        """Registers of the engine -> here."""
-        self._unicorn.save(self.address)
-
     def fetch_in_hook(self) -> None:
-        """The same while the engine runs, in the middle of an instruction."""
-        self._unicorn.save(self.address)
+        """`fetch` while the engine runs, in the middle of an instruction."""
+        self.fetch()
         self.settle_flags()
 
     def settle_flags(self, *, between: bool = False) -> None:

@@ -210,11 +210,10 @@ class Cpu:
             self.forget_changed_code()
         self._code = Kind.COUNT
         self._fetched = False
-        address = context.address
-        unicorn.restore(address)
+        context.load()
         error = unicorn.start(context.q[ctx.RIP], count)
         if not self._fetched:
-            unicorn.save(address)
+            context.fetch()
         if self._to_protect:
             self._protect_code()
         return self._end(context, count, error)

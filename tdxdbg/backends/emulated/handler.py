@@ -179,7 +179,8 @@ class Handler:
     def _undefined(self, vcpu: Vcpu, end: Exit) -> ModuleExit | None:
         """A #UD: perhaps an instruction that the CPU model does not know."""
         context = vcpu.context
-        found = decode.undefined(self._code(vcpu), context.is_64bit)
+        code = self._platform.code.read(context) or self._code(vcpu)
+        found = decode.undefined(code, context.is_64bit)
         if found.what is _TDCALL:
             platform = self._platform
             guest = platform.guest(vcpu, found.length)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 from tdxdbg.errors import BackendError
@@ -110,6 +110,8 @@ class Unicorn:
         handle = self.handle = pointer.value or 0
         self._check(uclib.uc_ctl(handle, _SET_MODEL, ctypes.c_int(_CPU_MODEL)), "the CPU model")
         self.failure: BaseException | None = None
+        #: Called in a hook: end `start` at this exit.
+        self.stop: Callable[[], object] = partial(_emu_stop, handle)
         self._counter = ctypes.c_uint64.from_address(handle + _EMU_COUNTER)
         self._count = ctypes.c_uint64.from_address(handle + _EMU_COUNT)
         self._hooks: dict[int, object] = {}
@@ -134,10 +136,6 @@ class Unicorn:
             failure, self.failure = self.failure, None
             raise failure
         return error
-
-    def stop(self) -> None:
-        """Called in a hook: end `start` at this exit."""
-        _emu_stop(self.handle)
 
     @property
     def begun(self) -> int:
@@ -185,13 +183,12 @@ class Unicorn:
     def free_context(self, context: int) -> None:
         self._free(context)
 
-    def save(self, context: int) -> None:
-        """Registers of the engine -> context."""
-        _context_save(self.handle, context)
-
-    def restore(self, context: int) -> None:
-        """Context -> registers of the engine."""
-        _context_restore(self.handle, context)
+    def transfers(self, context: int) -> tuple[Callable[[], object], Callable[[], object]]:
+        """Two functions: context -> registers of the engine, and registers -> context."""
+        return (
+            partial(_context_restore, self.handle, context),
+            partial(_context_save, self.handle, context),
+        )
 
     @staticmethod
     def context_register(context: int, register: int) -> int:
