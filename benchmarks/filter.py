@@ -197,10 +197,11 @@ def typed(path: str, cache: str, text: str, pace: float) -> tuple[float, float]:
 def filters_on_screen(path: str, directory: Path) -> None:
     """The process starts with the screen; what it has not answered yet the screen looks for."""
     print("a filter at the first frame, from Enter to the frame that shows hits, ms, 120x40:")
-    caches = ("no columns yet", str(directory / "new")), ("columns in the cache", _cache())
-    for title, cache in caches:
+    for title, kept in (("no columns yet", ""), ("columns in the cache", _cache())):
         for text, pace in product(_KEYS, (_TYPED, 0)):
-            tries = [typed(path, cache, text, pace) for _ in range(_REPEATS)]
+            # A screen keeps what it read of the columns, so each has a cache of its own.
+            tries = [typed(path, kept or str(directory / f"new{next(_states)}"), text, pace)
+                     for _ in range(_REPEATS)]  # fmt: skip
             first, all_ = (min(each[at] for each in tries) for at in (0, 1))
             worst = [max(each[at] for each in tries) for at in (0, 1)]
             how = "typed" if pace else "pasted"

@@ -12,8 +12,8 @@ from tdxdbg.index.store import Piece, identity, load, save
 from tdxdbg.index.window import NoColumnsError, Place, read_rows
 from tdxdbg.traces.native import Trace
 
-#: Rows that are looked at by their columns at once.
-SLICE: Final = 1 << 18
+#: Rows that are looked at by their columns at once, about.
+_SLICE: Final = 1 << 18
 #: Rows of a block, and of a piece in the cache: many small arrays are slower than few large ones.
 _BLOCK: Final = 1 << 20
 
@@ -99,11 +99,14 @@ class Table:
         self.at = start
 
     def rows(self, start: int) -> Rows:
-        """At most so many settled rows from this one on as are looked at at once."""
+        """Settled rows from this one on, as many as are looked at at once."""
         self._join_for(start)
         for first, rows in reversed(self._blocks):
             if start >= first:
-                return rows[start - first : start - first + SLICE]
+                rest = rows[start - first :]
+                # Of equal size: each slice is a message to the screen, also one of few rows.
+                slices = max(round(len(rest) / _SLICE), 1)
+                return rest[: -(-len(rest) // slices)]
         raise IndexError(start)
 
     def _join_for(self, start: int) -> None:

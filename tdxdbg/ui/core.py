@@ -151,7 +151,7 @@ class Core(Paned, inherit_bindings=False):
         self.set_interval(PAUSE, self._background)
         if not self.is_headless:
             # Long-lived objects are no work for the collector any more.
-            self.set_timer(0.3, freeze)
+            self.set_timer(1.0, freeze)
             self.end_on_signals()
 
     def _draw_again(self, app: App[Any]) -> None:
