@@ -18,8 +18,8 @@ from tdxdbg.traces.native import Trace
 from tdxdbg.traces.probes import Converted, Event, RunReturned
 from tdxdbg.traces.reader import EVERYBODY, Line, Pids, Reader, TextFormat, read_text
 
-#: "[pid 123] " or "123 ", when it follows threads.
-_PID: Final = rb"(?:\[pid {1,8}(\d{1,10})\] |(\d{1,10}) {1,8}(?=\S))?"
+#: "[pid 123] " or "123 ", when it follows threads; -Y adds their names.
+_PID: Final = rb"(?:\[pid {1,8}(\d{1,10})(?:<.{0,32}?>)?\] |(\d{1,10})(?:<.{0,32}?>)? {1,8}(?=\S))?"
 #: -t and -tt, or -ttt, -r and nothing; then -i and -n.
 _TIME: Final = (
     rb" {0,8}(?:(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? |(\d{1,12})(?:\.(\d{1,9}))? {1,4}|)"

@@ -118,8 +118,8 @@ HOSTILE: Final[dict[str, Callable[[], Iterator[Line]]]] = {
 
 #: What a pattern might try in a thousand ways, after a start that fits it.
 _PIECES: Final = (
-    b" ", b"1 ", b"1 1/", b"a-1 ", b"[0] ", b"(", b"a=1 ", b"<", b"\\", b'"', b"kvm:", b"a:a: ", b") = ",
-    b"d..1. ", b"1us : ", b" resumed>", b"0x1 ", b"= ", b"=> ", b"1@1.000000:",
+    b" ", b"1 ", b"1 1/", b"a-1 ", b"[0] ", b"(", b"a=1 ", b"<", b"\\", b'"', b"kvm:", b"a:a: ",
+    b") = ", b"d..1. ", b"1us : ", b" resumed>", b"0x1 ", b"= ", b"=> ", b"1@1.000000:",
 )  # fmt: skip
 _EVENT: Final = b" CPU 0/KVM-4100 [000] d..1. 5.000001: "
 _TEXT_STARTS: Final[dict[str, tuple[bytes, ...]]] = {

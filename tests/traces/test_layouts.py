@@ -104,6 +104,7 @@ PERF: Final[dict[str, Print]] = {
     ),
     "perf, no thread": lambda e: f"{e.comm:>16} [{e.cpu:03}] {seconds(e)}: {_named(e)} {e.text}",
     "perf -F cpu,time,event,trace": lambda e: f"[{e.cpu:03}] {seconds(e)}: {_named(e)} {e.text}",
+    "perf -F comm,tid,time,trace": lambda e: f"{e.comm:>16} {e.thread:5} {seconds(e)}: {e.text}",
     "perf with modifiers": lambda e: (
         f"{e.comm:>16} {e.thread:5} [{e.cpu:03}] {seconds(e)}: kvm:{e.name}:u: {e.text}"
     ),

@@ -393,3 +393,9 @@ def test_lines_of_strace_that_cannot_be_read(bad: str) -> None:
 def test_a_pid_picks_a_thread_of_strace() -> None:
     trace = strace.read(io.BytesIO(f"7 {CALL}\n8 {CALL}".encode()), "x", {8})
     assert [record.source for record in told(trace)] == [2]
+
+
+@pytest.mark.parametrize("line", [f"17892<qemu> {CALL}", f"[pid 17892<CPU 0/KVM>] {CALL}"])
+def test_names_of_threads_in_strace(line: str) -> None:
+    (record,) = told(strace.read(io.BytesIO(line.encode()), "x", {17892}))
+    assert record.vcpu == 2
