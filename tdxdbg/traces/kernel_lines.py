@@ -62,7 +62,15 @@ _OTHERS: Final = (
     (b"call chain lines", re.compile(rb"[0-9a-f]{6,16} \S")),
     (b"calls of functions", re.compile(rb".{0,200}: +\S{1,128} <-\S{1,128}$")),
     (b"other records of perf", re.compile(rb".{0,200}PERF_RECORD_[A-Z]")),
-    (b"warnings", re.compile(rb"(?:trace-cmd|perf|[Ww]arning|Check IO/CPU overload)\b")),
+    (
+        b"warnings",
+        re.compile(
+            rb"(?:trace-cmd|perf|libtraceevent|Error): |[Ww]arning:|Check IO/CPU overload"
+            rb"|\[\w{1,64}:\w{1,64}\] |'\w{1,32}' not valid for |No kallsyms or vmlinux"
+            rb"|registering plugin: |(?:overrid|remov)ing |build id event |Looking at the vmlinux"
+            rb"|pmu capabilities not available|\[[\w.]{1,64}\] with build id "
+        ),
+    ),
 )
 
 

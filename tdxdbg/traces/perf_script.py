@@ -52,7 +52,9 @@ _UNNAMED: Final = re.compile(
     rb"\s{0,64}(?:%b)??(?:%b)?(?:%b)?%b(?:vcpu |reason |pio_|mmio |msr_|nr 0x)"
     % (_COMM, _PID_TID, _CPU, _TIME)
 )
-_HEADER: Final = re.compile(rb"# captured on {0,16}: |# ={8}\s{0,8}$")
+_HEADER: Final = re.compile(
+    rb"# captured on {0,16}: |# ={8}\s{0,8}$|.{0,128}[\]\d]: {1,64}PERF_RECORD_[A-Z]"
+)
 
 
 def sniff(head: bytes) -> bool:
