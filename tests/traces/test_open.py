@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 DATA = Path(__file__).parents[1] / "data" / "traces"
 NATIVE = Trace.from_records(META, journal(3)).data()
 JSONL = "\n".join(jsonl.lines(Trace(NATIVE))).encode()
-#: The place of its format in FORMATS.
+NAMES = {item.key: item.name for item in FORMATS}
 FOREIGN = {
-    "demo3.tracecmd-report.txt": 3,
-    "demo3.perf-script-header.txt": 4,
-    "demo1.strace-raw.txt": 5,
-    "qemu_kvm_log_nots.txt": 6,
-    "bpftrace_demo.txt": 7,
+    "demo3.tracecmd-report.txt": "trace-cmd",
+    "demo3.perf-script-header.txt": "perf",
+    "demo1.strace-raw.txt": "strace",
+    "qemu_kvm_log_nots.txt": "qemu",
+    "bpftrace_demo.txt": "bpftrace",
 }
 FTRACE = (DATA / "ftrace_tgid.txt").read_bytes()
 
@@ -38,14 +38,14 @@ FTRACE = (DATA / "ftrace_tgid.txt").read_bytes()
 @pytest.mark.parametrize(
     ("data", "name"),
     [
-        (NATIVE, FORMATS[0].name),
-        (JSONL, FORMATS[1].name),
-        (b"\n\n  " + JSONL, FORMATS[1].name),
-        (FTRACE, FORMATS[2].name),
-        (FTRACE.split(b"\n", 12)[-1], FORMATS[2].name),
-        ((DATA / "ftrace_trace_pipe.txt").read_bytes(), FORMATS[2].name),
-        (b"# tracer: nop\n", FORMATS[2].name),
-        *(((DATA / file).read_bytes(), FORMATS[at].name) for file, at in FOREIGN.items()),
+        (NATIVE, NAMES["tdxt"]),
+        (JSONL, NAMES["jsonl"]),
+        (b"\n\n  " + JSONL, NAMES["jsonl"]),
+        (FTRACE, NAMES["tracefs"]),
+        (FTRACE.split(b"\n", 12)[-1], NAMES["tracefs"]),
+        ((DATA / "ftrace_trace_pipe.txt").read_bytes(), NAMES["tracefs"]),
+        (b"# tracer: nop\n", NAMES["tracefs"]),
+        *(((DATA / file).read_bytes(), NAMES[key]) for file, key in FOREIGN.items()),
     ],
 )
 def test_one_format_recognises_it(data: bytes, name: str) -> None:
