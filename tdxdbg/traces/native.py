@@ -34,11 +34,11 @@ MIGRATIONS: Final[dict[int, Callable[[BinaryIO], BinaryIO]]] = {}
 #: How many records of a row are given at most when not told.
 ROW_LIMIT: Final = 4096
 #: How far a row is looked for, in slots: records of other vCPUs lie between.
-_SCAN: Final = 16384
+SCAN: Final = 16384
 #: After as many slots without a record of the row, those that name it are looked up.
 _NEAR: Final = 16
 #: How far it looks on after the TD was entered, which ends a row.
-_SCAN_ENDED: Final = 64
+SCAN_ENDED: Final = 64
 #: Journals made in memory move to an unlinked file beyond this size, in bytes.
 _IN_MEMORY: Final = 32 << 20
 _SPILL: Final = 1 << 20
@@ -232,7 +232,7 @@ class Trace:
         found: list[tuple[int, Record]] = []
         vcpu: int | None = None
         entered = False
-        stop = min(slots.count, index + _SCAN)
+        stop = min(slots.count, index + SCAN)
         near = index + _NEAR
         while index < stop:
             if index >= near:
@@ -250,7 +250,7 @@ class Trace:
                 near = index + _NEAR
                 if record.kind is Kind.TD_ENTRY:
                     entered = True
-                    stop = min(stop, index + _SCAN_ENDED)
+                    stop = min(stop, index + SCAN_ENDED)
             elif record.vcpu == vcpu and record.kind is not Kind.MEMORY_ATTRIBUTES:
                 return RowRecords(found, False)
             index += 1
