@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tdxdbg.export import Done, Format, Job, Output
 
 #: Written out, so that --help loads nothing (a test compares).
-FORMAT_NAMES: Final = ("csv",)
+FORMAT_NAMES: Final = ("tdxt", "jsonl", "csv")
 
 
 def _print_columns(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -93,6 +93,11 @@ def command(
     wanted = compiled_filter(filter_text)
     with open_trace(trace) as recording:
         timeline = Timeline(recording, generation(kernel))
+        if timeline.what_if and not chosen.can_compute:
+            raise click.UsageError(
+                f"--kernel {kernel}: {chosen.name} keeps what {timeline.own_generation.name} did;"
+                " csv, parquet and perfetto can have another kernel"
+            )
         selection = Selection(first, count, wanted)
         level = None if redact is None else LEVELS[redact]
         with progress_bar("exporting") as report:

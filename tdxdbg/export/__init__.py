@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from tdxdbg.export import csv_lines
+from tdxdbg.export import csv_lines, recording
 from tdxdbg.export.job import Done, Job
 from tdxdbg.export.output import Output, to_file, to_stream
 from tdxdbg.export.redaction import LEVELS, Level
@@ -32,17 +32,27 @@ __all__ = [
 
 
 class Format(NamedTuple):
-    """A form: the endings of its files' names, and whether a terminal can show it."""
+    """A form: the endings of its files' names, and what can be made of it.
+
+    `is_text`: a terminal can show it; `can_compute`: also of another kernel
+    than the recorded one.
+    """
 
     name: str
     endings: tuple[str, ...]
     is_text: bool
+    can_compute: bool
     write: Callable[[Job, Output], Done]
 
 
 #: In the order in which they are listed.
 FORMATS: Final[dict[str, Format]] = {
-    each.name: each for each in (Format("csv", (".csv",), True, csv_lines.write),)
+    each.name: each
+    for each in (
+        Format("tdxt", (".tdxt",), False, False, recording.write_native),
+        Format("jsonl", (".jsonl", ".ndjson"), True, False, recording.write_lines),
+        Format("csv", (".csv",), True, True, csv_lines.write),
+    )
 }
 
 

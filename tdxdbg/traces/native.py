@@ -63,7 +63,7 @@ class RowRecords(NamedTuple):
 class Trace:
     """A recorded journal. `len(trace)` is its number of rows.
 
-    `remarks` say what an importer left out on purpose; `unread` holds lines
+    `remarks` say what an importer or an export left out on purpose; `unread` holds lines
     that it could not read, with their numbers.
     """
 
@@ -81,6 +81,7 @@ class Trace:
         self._lost = False
         self._close_file: weakref.finalize[..., Trace] | None = None
         self._attach(buffer)
+        self.remarks += self.meta.remarks
 
     def _attach(self, buffer: mmap.mmap | bytes) -> None:
         view = memoryview(buffer)

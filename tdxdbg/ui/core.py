@@ -392,7 +392,7 @@ class Core(Typed[int], inherit_bindings=False):
         """A slice of the work that can wait: history, counting."""
         stop = monotonic() + SLICE
         moment = self.panes[QUEUE].moment
-        if moment is not None and moment.gpa_map is None:
+        if moment is not None and moment.gpa_map is None and self.timeline.has_map:
             self._read_on(stop)
         elif self.matches is not None and self.matches.to_count:
             self._count_on(self.matches, stop)
