@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tdxdbg.export import Done, Format, Job, Output
 
 #: Written out, so that --help loads nothing (a test compares).
-FORMAT_NAMES: Final = ("tdxt", "jsonl", "csv")
+FORMAT_NAMES: Final = ("tdxt", "jsonl", "csv", "parquet", "perfetto")
 
 
 def _print_columns(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from tdxdbg.export import csv_lines, recording
+from tdxdbg.export import csv_lines, parquet, perfetto, recording
 from tdxdbg.export.job import Done, Job
 from tdxdbg.export.output import Output, to_file, to_stream
 from tdxdbg.export.redaction import LEVELS, Level
@@ -52,6 +52,8 @@ FORMATS: Final[dict[str, Format]] = {
         Format("tdxt", (".tdxt",), False, False, recording.write_native),
         Format("jsonl", (".jsonl", ".ndjson"), True, False, recording.write_lines),
         Format("csv", (".csv",), True, True, csv_lines.write),
+        Format("parquet", (".parquet",), False, True, parquet.write),
+        Format("perfetto", (".json", ".perfetto"), True, True, perfetto.write),
     )
 }
 

@@ -238,7 +238,7 @@ class Excerpt:
         return record.kind is Kind.TD_EXIT and lost <= {record.vcpu}
 
     def _gap(self, record: Record, now: Vcpu, state: Checkpoint) -> Record:
-        if self._base < 0 or (self._is_due() and self._may_start_here(record)):
+        if (self._base < 0 or self._is_due()) and self._may_start_here(record):
             full = self._all(now, state)
             body = full_gap(full, record.row, self._left_out, self._generation)
             self._base = self._packer.records

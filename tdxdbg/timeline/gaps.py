@@ -9,8 +9,9 @@ whole way.
 `gap` has the number of the next exit in the recording that the excerpt was made
 of (`row`), the records left out since the one before (`left_out`) and the
 generation whose engine made the state. A full one has the keys of
-`engine.snapshot`. The others have `base`, the place of the newest full one, and
-only what changed: `vcpus`, and `converted`, a list of [GPA, bytes, private].
+`engine.snapshot`. The others have `base`, the place of the newest full one (-1: the
+beginning), and only what changed: `vcpus`, and `converted`, a list of [GPA, bytes,
+private].
 """
 
 from __future__ import annotations
