@@ -133,7 +133,9 @@ class Excerpt:
                 self._take_gap(place, record)
                 continue
             was_open = bool(rows.open)
-            number = rows.number(record)
+            # Such a record does not go on without a state, so it begins no row either.
+            is_lost = record.kind is Kind.MEMORY_ATTRIBUTES and not self._has_state
+            number = None if is_lost else rows.number(record)
             if number is None:
                 self._leave_out(place, record)
             else:

@@ -15,7 +15,7 @@ from tdxdbg.timeline import Timeline
 from tdxdbg.traces.records import Record
 
 #: Exits between two words of progress.
-_OFTEN: Final = 1024
+_OFTEN: Final = 256
 
 _Row = tuple[int, list[Record], tuple[bool, bool | None, bool | None]]
 
@@ -24,11 +24,18 @@ def exits(job: Job) -> Iterator[Exit]:
     """The selected exits in order; memory does not depend on how many there are."""
     td, progress = job.timeline.td, job.progress
     redaction = None if job.level is None else Redaction(job.level)
-    wanted = selected(job.timeline, job.selection)
-    rows = _computed if job.timeline.what_if else _recorded
-    for done, (row, records, extra) in enumerate(rows(job.timeline, wanted)):
-        if progress is not None and done % _OFTEN == 0:
+    done = 0
+
+    def looked(row: int) -> None:
+        if progress is not None:
             progress(row, done)
+
+    wanted = selected(job.timeline, job.selection, looked)
+    rows = _computed if job.timeline.what_if else _recorded
+    for row, records, extra in rows(job.timeline, wanted):
+        if done % _OFTEN == 0:
+            looked(row)
+        done += 1
         shown = records if redaction is None else redaction.row(records)
         yield Exit(summarise(row, shown, td), shown, *extra)
 

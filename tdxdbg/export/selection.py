@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tdxdbg.errors import TraceError
 from tdxdbg.filters import Filter
@@ -35,20 +35,32 @@ class Selection(NamedTuple):
         return ", ".join(parts) or "all"
 
 
-def selected(timeline: Timeline, selection: Selection) -> Iterator[int]:
+#: Takes the number of a row that was looked at, now and then.
+Looked = Callable[[int], None]
+
+_OFTEN: Final = 256
+
+
+def selected(
+    timeline: Timeline, selection: Selection, looked: Looked | None = None
+) -> Iterator[int]:
     """The rows, ascending; a row that cannot be read matches no filter."""
     rows: Iterator[int]
     if selection.wanted is None:
         rows = iter(range(selection.first, len(timeline)))
     elif timeline.what_if:
-        rows = _asked(timeline, selection.wanted, selection.first)
+        rows = _asked(timeline, selection.wanted, selection.first, looked)
     else:
-        rows = _by_columns(timeline, selection.wanted, selection.first)
+        rows = _by_columns(timeline, selection.wanted, selection.first, looked)
     return islice(rows, selection.most)
 
 
-def _asked(timeline: Timeline, wanted: Filter, first: int) -> Iterator[int]:
-    return (row for row in range(first, len(timeline)) if _matches(timeline, wanted, row))
+def _asked(timeline: Timeline, wanted: Filter, first: int, looked: Looked | None) -> Iterator[int]:
+    for row in range(first, len(timeline)):
+        if looked is not None and row % _OFTEN == 0:
+            looked(row)
+        if _matches(timeline, wanted, row):
+            yield row
 
 
 def _matches(timeline: Timeline, wanted: Filter, row: int) -> bool:
@@ -58,7 +70,9 @@ def _matches(timeline: Timeline, wanted: Filter, row: int) -> bool:
         return False
 
 
-def _by_columns(timeline: Timeline, wanted: Filter, first: int) -> Iterator[int]:
+def _by_columns(
+    timeline: Timeline, wanted: Filter, first: int, looked: Looked | None
+) -> Iterator[int]:
     """The same from the columns of many rows at once; a row of which they are not sure is asked."""
     # numpy is slow to import, and only needed here.
     import numpy as np
@@ -85,4 +99,6 @@ def _by_columns(timeline: Timeline, wanted: Filter, first: int) -> Iterator[int]
             if not unsure[place] or _matches(timeline, wanted, row):
                 yield row
         at = following
-    yield from _asked(timeline, wanted, at.rows)
+        if looked is not None:
+            looked(at.rows)
+    yield from _asked(timeline, wanted, at.rows, looked)

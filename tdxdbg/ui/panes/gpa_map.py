@@ -43,6 +43,7 @@ _FIRST: Final = 1 << 30
 #: Colours that a terminal needs for cells of mixed colours.
 _MANY_COLOURS: Final = ("256", "truecolor")
 _UNKNOWN: Final = "What is shared here follows from everything before it, which is still being read"
+_TAKEN_OUT: Final = own("Not known: register values were taken out of this recording.")
 
 
 class GpaMapPane(MomentPane):
@@ -71,6 +72,8 @@ class GpaMapPane(MomentPane):
         gpa_map = moment.gpa_map
         if gpa_map is None:
             self._ranges = None
+            if self.timeline is not None and not self.timeline.has_map:
+                return self.explain(_TAKEN_OUT), (), None
             return self.explain(word(f"{_UNKNOWN}: this is row {moment.row}.")[0]), (), None
         ranges = self._know(gpa_map, moment.td)
         asked, changed = self._asked(moment), moment.changed
