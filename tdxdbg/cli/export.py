@@ -101,10 +101,14 @@ def command(
         selection = Selection(first, count, wanted)
         level = None if redact is None else LEVELS[redact]
         with progress_bar("exporting") as report:
+            furthest = 0
 
             def progress(row: int, _: int) -> None:
+                # What selects the exits looks ahead.
+                nonlocal furthest
+                furthest = max(furthest, row)
                 if report is not None:
-                    report(row, len(recording))
+                    report(furthest, len(recording))
 
             done = _write(chosen, Job(timeline, selection, level, progress), output, force=force)
     for line in done.said:

@@ -66,7 +66,8 @@ class Excerpt:
         self._has_state = job.level is not Level.REGISTERS
         self._walk = Walk(timeline.trace, timeline.td, timeline.generation)
         self._engine = self._walk.engine
-        self._rows = Numbering(selected(timeline, job.selection))
+        self._rows = Numbering(iter(()))
+        self._rows = Numbering(selected(timeline, job.selection, self._looked))
         self._packer = Packer()
         self._left_out = 0
         #: What a reader has of vCPUs, and of the map, from before something was left out.
@@ -79,6 +80,10 @@ class Excerpt:
     @property
     def exits(self) -> int:
         return self._rows.started
+
+    def _looked(self, row: int) -> None:
+        if self._progress is not None:
+            self._progress(row, self.exits)
 
     def pack(self, record: Record) -> bytes:
         """The record as the native format has it; raises TraceError."""
@@ -127,8 +132,8 @@ class Excerpt:
         """Records from here on, until nothing is in progress and the next row is far away."""
         rows = self._rows
         for place, record in self._trace.records(self._walk.at):
-            if self._progress is not None and place % _OFTEN == 0:
-                self._progress(record.row, rows.started)
+            if place % _OFTEN == 0:
+                self._looked(record.row)
             if record.kind is Kind.CHECKPOINT:
                 self._take_gap(place, record)
                 continue
