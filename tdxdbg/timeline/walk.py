@@ -8,7 +8,7 @@ from tdxdbg.timeline.gaps import full_place
 from tdxdbg.timeline.rows import output_of
 from tdxdbg.timeline.shadow import Shadow
 from tdxdbg.traces.native import Trace
-from tdxdbg.traces.records import Kind, Record
+from tdxdbg.traces.records import KNOWN_HAS_EVENTS, Kind, Record
 
 
 class Walk:
@@ -30,7 +30,9 @@ class Walk:
 
     def feed(self, place: int, record: Record) -> Step | None:
         """Take in the record at this place; what the engine does with an input."""
-        output = output_of(self._trace, place, record) if record.kind is Kind.ANSWER else None
+        output = None
+        if record.kind is Kind.ANSWER and not record.known & KNOWN_HAS_EVENTS:
+            output = output_of(self._trace, place, record)
         self.at = place + 1
         return self._shadow.feed(record, output)
 

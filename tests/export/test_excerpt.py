@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tdxdbg.analysis.chains import Chains
 from tdxdbg.analysis.shadow import check
 from tdxdbg.engine import BY_NAME, GENERATIONS, Generation, Td
 from tdxdbg.engine.snapshot import dump
@@ -246,6 +247,24 @@ def test_another_kernel_starts_from_what_the_recorded_one_did() -> None:
         assert found is not None
         assert found.edges == before.edges
         assert found.edges
+
+
+def test_nobody_is_blamed_for_what_an_excerpt_left_out() -> None:
+    """Of three requests of a chain the middle one is missing, then what comes after the first."""
+    with open_trace(samples_dir() / "mapgpa_64mib_interrupted.tdxt") as trace:
+        for rows in ([9, 14], [9, 10], [9, 12, 13], [9, 14, 15]):
+            part = native(Job(Timeline(trace), filter_of(rows)))
+            assert mistakes(Timeline(part), 0) == set()
+
+
+def mistakes(timeline: Timeline, row: int) -> set[str]:
+    chains = Chains(timeline)
+    for _ in chains.search(row):
+        pass
+    found = chains.known(row)
+    assert found is not None
+    assert found.chain is not None
+    return {fault.text for fault in found.chain.faults if fault.is_error}
 
 
 def test_a_gap_that_is_none_is_passed_over() -> None:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from tdxdbg.abi.ghci import FATAL_TEXT_REGISTERS, SubFunction
 from tdxdbg.abi.regs import KNOWN_ALL, LINUX_EXPOSE_MASK, Regs
+from tdxdbg.analysis.chain import Kind as FaultKind
+from tdxdbg.analysis.chains import Chains
 from tdxdbg.analysis.shadow import check
 from tdxdbg.engine import (
     BY_NAME,
@@ -228,6 +230,18 @@ def test_any_journal_can_be_redacted_and_opened(
 # --- what is left is true ---------------------------------------------------------------------
 
 
+def mistakes(timeline: Timeline, row: int) -> set[tuple[FaultKind, int]]:
+    """Of whom the chain of MapGPA of this row says that somebody made a mistake."""
+    chains = Chains(timeline)
+    for _ in chains.search(row):
+        pass
+    found = chains.known(row)
+    assert found is not None
+    chain = found.chain
+    return set() if chain is None else {(item.kind, item.row) for item in chain.faults
+                                        if item.is_error}  # fmt: skip
+
+
 @pytest.mark.parametrize("level", Level)
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_samples_open_and_differ_nowhere_else(path: Path, level: Level) -> None:
@@ -245,6 +259,7 @@ def test_samples_open_and_differ_nowhere_else(path: Path, level: Level) -> None:
             for step in range(ours.steps(row)):
                 moment = ours.moment(row, step)
                 assert (moment.gpa_map is None) == (level is Level.REGISTERS)
+            assert mistakes(ours, row) <= mistakes(theirs, row)
         every = {(item.row, item.step, item.field) for item in check(trace)}
         assert {(item.row, item.step, item.field) for item in check(part)} <= every
     assert part.meta.redacted == [level.name.lower()]
