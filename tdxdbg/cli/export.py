@@ -137,10 +137,13 @@ def _write(form: Format, job: Job, output: str, *, force: bool) -> Done:
 
 
 def _output(form: Format, output: str, *, force: bool) -> AbstractContextManager[Output]:
+    from tdxdbg.errors import BackendError
     from tdxdbg.export import to_file, to_stream
 
     if output != "-":
         return to_file(output, force=force)
+    if sys.stdout is None:
+        raise BackendError("standard output: is closed; give a file, or send it on")
     if not form.is_text and sys.stdout.isatty():
         raise click.UsageError(f"{form.name} is not for a terminal; give a file, or send it on")
     return to_stream(sys.stdout.buffer, "standard output")

@@ -150,6 +150,13 @@ def test_a_full_disk_is_one_line(form: str) -> None:
     )
 
 
+def test_a_closed_standard_output_is_one_line() -> None:
+    shell = f"{sys.executable} -m tdxdbg export {RETRY} -o - --to csv >&-"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert done.stderr == "tdxdbg: standard output: is closed; give a file, or send it on\n"
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     path = long_trace(tmp_path)
     shell = (

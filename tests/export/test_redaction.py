@@ -285,7 +285,12 @@ def test_two_levels_one_after_the_other_are_both_said() -> None:
         assert twice.meta.redacted == ["registers", "text"]
         third = Trace(written(FORMATS["tdxt"].write, Job(Timeline(twice), Selection(1))))
         assert third.meta.redacted == ["registers", "text"]
-        assert not Timeline(third).has_map
+        for kernel in (None, BY_NAME["v19"]):
+            timeline = Timeline(third, kernel)
+            assert not timeline.has_map
+            assert timeline.moment(0).gpa_map is None
+            assert timeline.moment(0).changed is None
+            assert timeline.engine_before(0)[1] is False
 
 
 def test_the_filter_is_not_quoted() -> None:
