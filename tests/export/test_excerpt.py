@@ -39,10 +39,6 @@ from tests.timeline.journals import MIXED, make_trace, records_of
 SAMPLES = sorted(samples_dir().glob("*.tdxt"))
 
 
-class Picked(Selection):
-    """Any set of rows, as a filter that nobody writes would select them."""
-
-
 def native(job: Job) -> Trace:
     return Trace(written(write_native, job), "excerpt")
 
