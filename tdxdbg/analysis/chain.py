@@ -86,6 +86,13 @@ _NOTES: Final = frozenset(
 )
 
 
+#: What follows from other exits than the request itself: an excerpt may not have them.
+_OF_SEVERAL: Final = frozenset(
+    {Kind.GIVES_UP, Kind.ELSEWHERE, Kind.GUEST_BIT, Kind.OTHER_END, Kind.MOVED, Kind.IGNORED,
+     Kind.UNFOLLOWED, Kind.MEDDLED, Kind.LEFT}
+)  # fmt: skip
+
+
 class Fault(NamedTuple):
     """Something that stands out at the request of this row, and what it means for the guest."""
 
@@ -151,6 +158,11 @@ class Chain(NamedTuple):
     def finished(self) -> bool:
         """Whether everything that was asked for is converted."""
         return self.links[-1].done and not self.left and not self.later
+
+    def of_an_excerpt(self) -> Chain:
+        """The same without what only somebody can say who knows all exits."""
+        faults = tuple(fault for fault in self.faults if fault.kind not in _OF_SEVERAL)
+        return self._replace(faults=faults, left=())
 
     def holds(self, row: int) -> bool:
         """Whether this row is one of the requests."""

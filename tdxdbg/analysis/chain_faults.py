@@ -210,7 +210,7 @@ def _end(case: _Case) -> Iterator[Fault]:
         yield Fault(Kind.FAILED, last.row, f"KVM_RUN failed with -{why}{means}")
     elif last.outcome == "userspace":
         yield Fault(Kind.UNANSWERED, last.row, "userspace has not answered the last chunk yet")
-    elif last.done and last.converted != last.size:
+    elif last.done and last.converted is not None and last.converted != last.size:
         yield Fault(Kind.FALSE_SUCCESS, last.row, _FALSE_SUCCESS)
     elif last.retried:
         yield _not_followed(last.row, case.after)

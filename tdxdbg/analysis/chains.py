@@ -158,7 +158,8 @@ class Chains:
                 break
             links.append(following)
         meddlers = yield from self._meddlers(links)
-        return judge(links, self._mask, after, meddlers, earlier=earlier, later=later)
+        chain = judge(links, self._mask, after, meddlers, earlier=earlier, later=later)
+        return chain.of_an_excerpt() if self.timeline.trace.meta.is_excerpt else chain
 
     def _before(self, link: Link) -> Work[Link | None]:
         """The request that this one goes on with."""

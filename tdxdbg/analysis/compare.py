@@ -22,6 +22,7 @@ from tdxdbg.decode.summary import summarise
 from tdxdbg.decode.text import Safe
 from tdxdbg.engine import Engine, Generation, KvmRun, Outcome, Step, TdExit
 from tdxdbg.engine.kvm_run import Field
+from tdxdbg.timeline.gaps import gaps_before
 from tdxdbg.timeline.rows import RowStep, row_steps
 from tdxdbg.timeline.timeline import Timeline
 from tdxdbg.timeline.whatif import RowEnd, WhatIf, WhatIfRow
@@ -128,6 +129,10 @@ def compare(
     for row in range(len(trace) if count is None else min(len(trace), count)):
         records, cut = trace.row(row)
         steps = row_steps(records)
+        if trace.meta.is_excerpt:
+            gaps = gaps_before(trace, row)
+            for whatif in others.values():
+                whatif.resume(gaps)
         summary = summarise(row, [record for _, record in records], td)
         sides = [
             _computed_side(item.name, others[item.name].feed_row(steps, cut=cut), steps)

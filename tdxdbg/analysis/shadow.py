@@ -84,9 +84,9 @@ class Check:
             kind = record.kind
             if kind in _INPUTS:
                 self._input(place, record)
-            elif kind == Kind.MEMORY_ATTRIBUTES:
+            elif kind in (Kind.MEMORY_ATTRIBUTES, Kind.CHECKPOINT):
                 self._shadow.feed(record)
-            elif kind != Kind.CHECKPOINT:
+            else:
                 yield from self._outcome(place, record)
         if self._progress is not None:
             self._progress(total, total)

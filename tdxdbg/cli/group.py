@@ -43,6 +43,7 @@ COMMANDS: Final[dict[str, str]] = {
     "check": "tdxdbg.cli.check",
     "compare": "tdxdbg.cli.compare",
     "generations": "tdxdbg.cli.generations",
+    "export": "tdxdbg.cli.export",
     "recipe": "tdxdbg.cli.recipe",
     "samples": "tdxdbg.cli.samples",
     "guests": "tdxdbg.cli.guests",

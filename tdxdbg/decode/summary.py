@@ -278,7 +278,10 @@ def _from_run(found: dict[str, Any], run: KvmRun, td: Td) -> None:
         learn("hypercall", run.get("nr"))
         if run.get("nr") == kvm.HC_MAP_GPA_RANGE and found.get("gpa") is None:
             gpa, pages, attributes = (run.get("args", at) for at in range(3))
-            _map_gpa_range(found, gpa, pages, attributes, td)
+            told: dict[str, Any] = {}
+            _map_gpa_range(told, gpa, pages, attributes, td)
+            for name, value in told.items():
+                learn(name, value)
     elif reason == kvm.Exit.MEMORY_FAULT:
         flags = run.get("flags")
         learn("gpa", run.get("gpa"))

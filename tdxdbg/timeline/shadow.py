@@ -28,6 +28,7 @@ from tdxdbg.engine import (
 )
 from tdxdbg.engine.engine import Checkpoint
 from tdxdbg.engine.needs import registers_read
+from tdxdbg.timeline.gaps import load_gap
 from tdxdbg.traces.records import (
     KNOWN_ANSWER,
     KNOWN_HAS_EVENTS,
@@ -111,7 +112,19 @@ class Shadow:
                 self._exits[record.vcpu] = body
             else:
                 self._exits.pop(record.vcpu, None)
+        elif record.kind == Kind.CHECKPOINT:
+            self._resume(body)
         return None
+
+    def _resume(self, body: object) -> None:
+        """Take over what happened in a gap of the recording; other checkpoints change nothing."""
+        try:
+            gap = load_gap(body)
+        except ValueError:
+            return
+        if gap is not None:
+            gap.resume(self.engine)
+            self.before = self._after = self.engine.gpa_map
 
     def _td_exit(self, event: TdExit, known: int) -> Step | None:
         engine = self.engine

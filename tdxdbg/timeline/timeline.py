@@ -28,6 +28,7 @@ from tdxdbg.engine.generations import NEWEST
 from tdxdbg.engine.snapshot import load as load_checkpoint
 from tdxdbg.timeline.cache import CACHED_ROWS, cached
 from tdxdbg.timeline.conversions import Conversion, row_conversions
+from tdxdbg.timeline.gaps import full_place, gaps_before
 from tdxdbg.timeline.marks import Marks
 from tdxdbg.timeline.moment import Moment, differences, registers_after
 from tdxdbg.timeline.rows import RowStep, has_ended, output_of, read_row
@@ -58,6 +59,8 @@ class Timeline:
         self.generation = generation or self.own_generation
         #: Whether this is another kernel than the recorded one.
         self.what_if = self.generation is not self.own_generation
+        #: False where nobody will ever know what is shared: it was taken out of the trace.
+        self.has_map = "registers" not in trace.meta.redacted
         self._steps: OrderedDict[int, tuple[list[RowStep], bool]] = OrderedDict()
         self._summaries: OrderedDict[int, RowSummary] = OrderedDict()
         self._rows: OrderedDict[int, tuple[WhatIfRow, GpaMap | None]] = OrderedDict()
@@ -201,7 +204,7 @@ class Timeline:
         if not steps:
             return self._damaged_moment(row)
         at = steps[step]
-        known_history = self._walk_to(at.place)
+        known_history = self._walk_to(at.place) and self.has_map
         computed = self._feed(at)
         shadow = self._shadow
         recorded = at.output.body if at.output is not None else None
@@ -302,13 +305,15 @@ class Timeline:
     def _checkpoint_before(self, index: int) -> tuple[int, ShadowState] | None:
         """The newest usable checkpoint that the file itself carries."""
         newest = self.trace.newest_checkpoint(index)
+        if self.trace.meta.is_excerpt:
+            index = newest = full_place(self.trace, newest)
         if newest != self._read_checkpoint[0]:
             # A large one takes long to read: the last one read is kept, usable or not.
             self._read_checkpoint = newest, self._load_checkpoint(index)
         return self._read_checkpoint[1]
 
     def _load_checkpoint(self, index: int) -> tuple[int, ShadowState] | None:
-        found = self.trace.checkpoint_before(index)
+        found = self.trace.checkpoint_before(index) if index >= 0 else None
         if found is None:
             return None
         try:
@@ -360,6 +365,8 @@ class Timeline:
             weight = _weight(self._whatif.engine)
             if self._whatif_open is None and self._whatif_marks.wanted(at, weight):
                 self._whatif_marks.put(at, self._whatif.save(), weight)
+            if self.trace.meta.is_excerpt:
+                self._whatif.resume(gaps_before(self.trace, at))
             before = self._whatif.engine.gpa_map
             steps, more = read_row(self.trace, at)
             if self._whatif_open is None and not more and not has_ended(steps):
@@ -371,6 +378,7 @@ class Timeline:
 
     def _what_if_moment(self, row: int, step: int) -> Moment:
         (result, before_map), recorded = self._what_if_row(row), self.recorded_steps(row)
+        before_map = before_map if self.has_map else None
         plain = self._plain(recorded, row)
         if not result.steps:
             return plain._replace(gpa_map=before_map, diverged=result.diverged)
@@ -415,7 +423,7 @@ class Timeline:
     def engine_before(self, row: int) -> tuple[Engine, bool]:
         """A copy of the engine as it stood before this row; False: the history is not known."""
         steps = self.recorded_steps(row)
-        known = bool(steps)
+        known = bool(steps) and self.has_map
         if known and self.what_if:
             known = self._whatif_within_reach(row)
             if known and self._whatif_at < row:

@@ -9,7 +9,7 @@ differently.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import Enum
 from itertools import zip_longest
@@ -21,6 +21,7 @@ from tdxdbg.engine import Engine, GpaMap, Outcome, ProtocolError, Reentry, Step,
 from tdxdbg.engine.engine import Checkpoint
 from tdxdbg.engine.needs import registers_read
 from tdxdbg.engine.tdvmcall.map_gpa import CHUNK
+from tdxdbg.timeline.gaps import Gap
 from tdxdbg.timeline.moment import known_fields
 from tdxdbg.timeline.rows import RowStep
 from tdxdbg.traces.records import KNOWN_ANSWER, KNOWN_VP_ENTER_RET
@@ -103,6 +104,11 @@ class WhatIf:
     def load(self, state: WhatIfState) -> None:
         self.engine.restore(state.engine)
         self.diverged = set(state.diverged)
+
+    def resume(self, gaps: Iterable[Gap]) -> None:
+        """Take over what the recorded kernel did where the recording has a gap."""
+        for gap in gaps:
+            gap.resume(self.engine)
 
     def feed_row(self, recorded: Sequence[RowStep], *, cut: bool = False) -> WhatIfRow:
         """Run one row to its end; `cut`: these are only the first of its recorded steps."""

@@ -6,7 +6,7 @@ may carry any numbers; where some are missing they are numbered anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final, TextIO
 
 from tdxdbg.errors import TraceError
@@ -14,7 +14,7 @@ from tdxdbg.traces.json_fields import FieldError
 from tdxdbg.traces.json_records import record_from_json, record_to_json
 from tdxdbg.traces.meta import MAX_DEPTH, TraceMeta, dump_json, load_json, number
 from tdxdbg.traces.native import Builder, Trace
-from tdxdbg.traces.records import Kind
+from tdxdbg.traces.records import Kind, Record
 from tdxdbg.traces.unread import Unread
 
 VERSION: Final = 1
@@ -31,8 +31,13 @@ def sniff(head: bytes) -> bool:
 
 def lines(trace: Trace) -> Iterator[str]:
     """The trace as lines, without line ends. Damaged records are left out."""
-    yield dump_json({"tdxt": VERSION, "meta": trace.meta.to_json()})
-    for _, record in trace.records():
+    return lines_of(trace.meta, (record for _, record in trace.records()))
+
+
+def lines_of(meta: TraceMeta, records: Iterable[Record]) -> Iterator[str]:
+    """A journal as lines, without line ends."""
+    yield dump_json({"tdxt": VERSION, "meta": meta.to_json()})
+    for record in records:
         yield dump_json(record_to_json(record))
 
 

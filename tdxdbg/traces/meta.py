@@ -53,6 +53,21 @@ class TraceMeta:
         if self.origin not in ORIGINS:
             raise ValueError(f"origin {self.origin!r} is none of {', '.join(ORIGINS)}")
 
+    @property
+    def remarks(self) -> list[str]:
+        """What whoever wrote the trace says was left out of it, a line each."""
+        return _lines(self.extra.get("remarks"))
+
+    @property
+    def redacted(self) -> list[str]:
+        """What was taken out of the records: `registers`, `text`."""
+        return _lines(self.extra.get("redacted"))
+
+    @property
+    def is_excerpt(self) -> bool:
+        """Whether exits are missing between those that are there (`timeline.gaps`)."""
+        return "excerpt" in self.extra
+
     def to_json(self) -> dict[str, object]:
         """A JSON object; empty texts are left out."""
         result: dict[str, object] = {
@@ -79,6 +94,10 @@ class TraceMeta:
         known = {*_TEXTS, "td"}
         extra = {name: value for name, value in items.items() if name not in known}
         return cls(**texts, td=td_from_json(items.get("td", {})), extra=MappingProxyType(extra))
+
+
+def _lines(value: object) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def dump_json(value: object) -> str:

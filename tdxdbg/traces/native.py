@@ -34,11 +34,11 @@ MIGRATIONS: Final[dict[int, Callable[[BinaryIO], BinaryIO]]] = {}
 #: How many records of a row are given at most when not told.
 ROW_LIMIT: Final = 4096
 #: How far a row is looked for, in slots: records of other vCPUs lie between.
-_SCAN: Final = 16384
+SCAN: Final = 16384
 #: After as many slots without a record of the row, those that name it are looked up.
 _NEAR: Final = 16
 #: How far it looks on after the TD was entered, which ends a row.
-_SCAN_ENDED: Final = 64
+SCAN_ENDED: Final = 64
 #: Journals made in memory move to an unlinked file beyond this size, in bytes.
 _IN_MEMORY: Final = 32 << 20
 _SPILL: Final = 1 << 20
@@ -65,8 +65,8 @@ class RowRecords(NamedTuple):
 class Trace:
     """A recorded journal. `len(trace)` is its number of rows.
 
-    `remarks` say what an importer left out on purpose; `unread` holds lines
-    that it could not read, with their numbers, and `imported` counts them.
+    `remarks` say what an importer or an export left out on purpose; `unread` holds
+    lines that it could not read, with their numbers, and `imported` counts them.
     """
 
     def __init__(self, buffer: mmap.mmap | bytes, name: str = "trace") -> None:
@@ -86,6 +86,7 @@ class Trace:
         self._lost = False
         self._close_file: weakref.finalize[..., Trace] | None = None
         self._attach(buffer)
+        self.remarks += self.meta.remarks
 
     def _attach(self, buffer: mmap.mmap | bytes) -> None:
         view = memoryview(buffer)
@@ -247,7 +248,7 @@ class Trace:
         found: list[tuple[int, Record]] = []
         vcpu: int | None = None
         entered = False
-        stop = min(slots.count, index + _SCAN)
+        stop = min(slots.count, index + SCAN)
         near = index + _NEAR
         while index < stop:
             if index >= near:
@@ -265,7 +266,7 @@ class Trace:
                 near = index + _NEAR
                 if record.kind is Kind.TD_ENTRY:
                     entered = True
-                    stop = min(stop, index + _SCAN_ENDED)
+                    stop = min(stop, index + SCAN_ENDED)
             elif record.vcpu == vcpu and record.kind is not Kind.MEMORY_ATTRIBUTES:
                 return RowRecords(found, False)
             index += 1

@@ -351,7 +351,7 @@ class Core(Paned, inherit_bindings=False):
         """A slice of the work that can wait: history, counting."""
         stop = monotonic() + SLICE
         moment = self.panes[QUEUE].moment
-        unknown = moment is not None and moment.gpa_map is None
+        unknown = moment is not None and moment.gpa_map is None and self.timeline.has_map
         if unknown and moment is not self._unknown:
             self._read_on(stop)
         elif self.matches is not None and self.matches.to_count:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from tdxdbg.export.output import first_free, new_part
 
 #: rich's template loads its font from a CDN; a picture must not.
 _FONT_FACE: Final = re.compile(r"@font-face\s*\{.*?\}\s*", re.DOTALL)
 _FONT: Final = re.compile(r"font-family:\s*Fira Code,\s*monospace")
 _FAMILY: Final = 'font-family: "Fira Code", "DejaVu Sans Mono", Menlo, Consolas, monospace'
 _COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
-_MOST: Final = 10_000
 
 
 def offline_svg(svg: str) -> str:
@@ -34,14 +34,9 @@ def write_new(text: str, folder: Path, suffix: str) -> Path:
             part.unlink()
 
 
-def new_part(folder: Path) -> Path:
-    """An empty file in the folder, hidden, for what is not whole yet; raises OSError."""
-    return _first_free(lambda number: folder / f".tdxdbg-{os.getpid()}-{number}.part")
-
-
 def keep(part: Path, suffix: str) -> Path:
     """Give a whole file its name: the first that is free; raises OSError."""
-    path = _first_free(lambda number: part.parent / f"tdxdbg-{number}.{suffix}")
+    path = first_free(lambda number: part.parent / f"tdxdbg-{number}.{suffix}")
     try:
         # The name is ours, so that nobody's file is replaced.
         os.replace(part, path)
@@ -50,14 +45,3 @@ def keep(part: Path, suffix: str) -> Path:
             path.unlink()
         raise
     return path
-
-
-def _first_free(name: Callable[[int], Path]) -> Path:
-    for number in range(1, _MOST):
-        path = name(number)
-        try:
-            path.touch(exist_ok=False)
-        except FileExistsError:
-            continue
-        return path
-    raise FileExistsError(f"there are {_MOST - 1} such files in this folder")

@@ -17,9 +17,10 @@ from textual.worker import Worker
 from tdxdbg import report
 from tdxdbg.decode.text import Safe
 from tdxdbg.errors import TraceError
+from tdxdbg.export.output import new_part
 from tdxdbg.session.process import python_path
-from tdxdbg.ui.export import keep, new_part, write_new
-from tdxdbg.ui.export_rows import Job
+from tdxdbg.ui.export import keep, write_new
+from tdxdbg.ui.export_rows import DECODED, Job
 from tdxdbg.ui.lines import own
 from tdxdbg.ui.pointing import Pointing
 from tdxdbg.ui.prompt import Choice, Offer, Verdict
@@ -33,8 +34,17 @@ _WHAT: Final[dict[str, tuple[str, Safe, Safe]]] = {
     "exit": ("e", own("e"), own("this exit as text")),
     "json": ("o", own("o"), own("this exit as JSON")),
     "queue": ("l", own("l"), own("every exit as JSON Lines")),
+    "csv": ("c", own("c"), own("every exit as a table (CSV)")),
+    "tdxt": ("r", own("r"), own("every exit as a recording (.tdxt)")),
+    "perfetto": ("p", own("p"), own("every exit as a time line (Perfetto)")),
 }
-_SELECTED: Final = own("the exits that the filter selects as JSON Lines")
+#: What another process writes: the name's ending, the form, and what it is of a filter's exits.
+_BY_PROCESS: Final[dict[str, tuple[str, str, Safe]]] = {
+    "queue": ("jsonl", DECODED, own("the exits that the filter selects as JSON Lines")),
+    "csv": ("csv", "csv", own("the exits that the filter selects as a table (CSV)")),
+    "tdxt": ("tdxt", "tdxt", own("the exits that the filter selects as a recording (.tdxt)")),
+    "perfetto": ("json", "perfetto", own("the exits that the filter selects as a time line")),
+}
 
 
 class Exporting(Pointing, inherit_bindings=False):
@@ -58,8 +68,8 @@ class Exporting(Pointing, inherit_bindings=False):
         if what not in _WHAT:
             self.tell(f"no export named {what}: there are {', '.join(_WHAT)}", "error")
             return
-        if what == "queue":
-            self._write_queue()
+        if what in _BY_PROCESS:
+            self._write_queue(what)
             return
         suffix, made = self._made(what)
         if made is None:
@@ -88,7 +98,7 @@ class Exporting(Pointing, inherit_bindings=False):
         _ = self.push_screen(dialog, chosen)
 
     def _words(self, name: str, text: Safe) -> Safe:
-        return _SELECTED if name == "queue" and self.matches is not None else text
+        return _BY_PROCESS[name][2] if name in _BY_PROCESS and self.matches is not None else text
 
     def _made(self, what: str) -> tuple[str, str | None]:
         """The suffix and the content of a file; None where there is no exit."""
@@ -126,18 +136,22 @@ class Exporting(Pointing, inherit_bindings=False):
             return
         super().action_stop()
 
-    def _write_queue(self) -> None:
+    def _write_queue(self, what: str) -> None:
         if self._writer is not None:
             self.tell(f"a file is being written: {self.key('stop')} stops it", "dim")
             return
-        self.tell(f"{_WRITING} exits as JSON Lines; {self.key('stop')} stops it", "dim")
-        self._writer = self.run_worker(self._written(), group="export", exit_on_error=False)
+        if self.timeline.what_if and what == "tdxt":
+            own_name = self.timeline.own_generation.name
+            self.tell(f"a recording keeps what kernel {own_name} did: go back to it first", "dim")
+            return
+        self.tell(f"{_WRITING} exits; {self.key('stop')} stops it", "dim")
+        self._writer = self.run_worker(self._written(what), group="export", exit_on_error=False)
 
-    async def _written(self) -> None:
+    async def _written(self, what: str) -> None:
         """Write the queue, say how far it is, and what came of it."""
         said, role = "stopped: nothing was written", "dim"
         try:
-            name, count = await self._rows_to_file(self._export_progress)
+            name, count = await self._rows_to_file(what, self._export_progress)
             said, role = f"wrote {name}: {count:,} exit{'s' * (count != 1)}", "ok"
         except OSError as error:
             said, role = _not_written(error), "error"
@@ -145,8 +159,11 @@ class Exporting(Pointing, inherit_bindings=False):
             self._writer = None
             self.tell(said, role)
 
-    async def _rows_to_file(self, progress: Callable[[int, int], None]) -> tuple[str, int]:
+    async def _rows_to_file(
+        self, what: str, progress: Callable[[int, int], None]
+    ) -> tuple[str, int]:
         """The name of the file and how many exits it has; raises OSError."""
+        suffix, form, _ = _BY_PROCESS[what]
         part = new_part(Path.cwd())
         copy: Path | None = None
         try:
@@ -157,9 +174,10 @@ class Exporting(Pointing, inherit_bindings=False):
                 await asyncio.to_thread(copy.write_bytes, self.trace.data())
             kernel = self.timeline.generation.name
             wanted = self.matches.wanted.text if self.matches is not None else None
-            job: Job = {"trace": str(path.absolute()), "kernel": kernel, "filter": wanted}
+            trace = str(path.absolute())
+            job: Job = {"trace": trace, "kernel": kernel, "filter": wanted, "to": form}
             count = await _run(job, part, progress)
-            return keep(part, "jsonl").name, count
+            return keep(part, suffix).name, count
         finally:
             for left in (part, copy):
                 if left is not None:

@@ -49,6 +49,8 @@ WITH_A_TRACE: list[list[str]] = [
     ["print", SAMPLE, "--format", "mail"],
     ["print", SAMPLE, "--filter", "leaf == MapGPA"],
     ["check", SAMPLE],
+    ["export", SAMPLE, "-o", "-", "--to", "jsonl", "--from", "3"],
+    ["export", SAMPLE, "-o", "-", "--to", "csv", "--filter", "retry"],
 ]
 
 PURE_ROOMS = ["abi", "engine", "module", "decode", "filters"]

@@ -12,12 +12,16 @@ from textual.pilot import Pilot
 
 from tdxdbg.decode.summary import RowSummary
 from tdxdbg.errors import TraceError
+from tdxdbg.export import FORMATS, Job, Selection
+from tdxdbg.export.output import new_part
+from tdxdbg.filters import compile_filter
 from tdxdbg.report import json_object, row_moments
 from tdxdbg.timeline import Timeline
 from tdxdbg.ui.app import ReplayApp
-from tdxdbg.ui.export import keep, new_part, offline_svg, write_new
+from tdxdbg.ui.export import keep, offline_svg, write_new
 from tdxdbg.ui.export_rows import row_lines
 from tdxdbg.ui.glyphs import ASCII_FOR
+from tests.export.outputs import written
 from tests.ui import demo
 from tests.ui.demo import Recorder
 from tests.ui.screens import app_on, screen_text
@@ -188,6 +192,36 @@ async def test_the_queue_goes_to_json_lines(
     assert list(folder.glob(".*")) == []
 
 
+@pytest.mark.parametrize(("key", "form", "suffix"), [
+    ("c", "csv", "csv"), ("r", "tdxt", "tdxt"), ("p", "perfetto", "json"),
+])  # fmt: skip
+@pytest.mark.parametrize("wanted", [None, "leaf == MapGPA"])
+async def test_the_queue_in_the_forms_of_the_command(
+    folder: Path, key: str, form: str, suffix: str, wanted: str | None
+) -> None:
+    path = folder / "demo.tdxt"
+    path.write_bytes(demo.mapgpa().data())
+    app = app_on(path, wanted=wanted)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("x", key)
+        await until_said(pilot, app, f"wrote tdxdbg-1.{suffix}: ")
+        selection = Selection(wanted=None if wanted is None else compile_filter(wanted))
+        job = Job(Timeline(app.trace), selection)
+        expected = written(FORMATS[form].write, job)
+    assert (folder / f"tdxdbg-1.{suffix}").read_bytes() == expected
+    assert list(folder.glob(".*")) == []
+
+
+async def test_a_recording_is_not_written_of_another_kernel(folder: Path) -> None:
+    path = folder / "demo.tdxt"
+    path.write_bytes(demo.mapgpa().data())
+    app = app_on(path, kernel="v19")
+    async with app.run_test(size=(80, 24)):
+        app.action_export("tdxt")
+        assert "a recording keeps what kernel" in app.hints.message
+    assert [item.name for item in folder.iterdir()] == ["demo.tdxt"]
+
+
 async def test_a_recording_that_is_no_file_is_written_too(folder: Path) -> None:
     app = app_on(demo.hostile())
     async with app.run_test(size=(80, 24)) as pilot:
@@ -242,7 +276,7 @@ def test_damaged_rows_are_lines_too(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(row)
 
     monkeypatch.setattr(line, "summary", summary)
-    found = [json.loads(text) for _, text in row_lines(line, None) if text is not None]
+    found = [json.loads(text) for _, text in row_lines(line, None)]
     assert found[3] == {"row": 3, "problem": "record 9\\x1b is damaged"}
     assert [item["row"] for item in found] == list(range(11))
 
@@ -250,8 +284,11 @@ def test_damaged_rows_are_lines_too(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("job", "says"),
     [
-        ({"trace": "/nowhere.tdxt", "kernel": "7.2", "filter": None}, "no such file"),
-        ({"trace": "TRACE", "kernel": "7.2", "filter": "leaf == MapGPB"}, "did you mean MapGPA"),
+        ({"trace": "/nowhere.tdxt", "kernel": "7.2", "filter": None, "to": "csv"}, "no such file"),
+        (
+            {"trace": "TRACE", "kernel": "7.2", "filter": "leaf == MapGPB", "to": "decoded"},
+            "did you mean MapGPA",
+        ),
     ],
 )
 def test_the_other_process_ends_with_one_line(

@@ -13,13 +13,16 @@ from textual.pilot import Pilot
 
 from tdxdbg.abi.ghci import SubFunction
 from tdxdbg.engine import GpaMap, SetMemoryAttributes, Td
+from tdxdbg.export import FORMATS, Job, Level
 from tdxdbg.resources import samples_dir
+from tdxdbg.timeline import Timeline
 from tdxdbg.traces import Trace
 from tdxdbg.traces.records import memory_attributes
 from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.keys import KEYS, LIVE_KEYS
 from tdxdbg.ui.layout import GPA_MAP, QUEUE
 from tdxdbg.ui.panes.gpa_map import GpaMapPane
+from tests.export.outputs import written
 from tests.ui import demo
 from tests.ui.live import fill, live_app, until
 from tests.ui.screens import app_on, screen_text
@@ -41,6 +44,17 @@ async def map_of(
         await pilot.press(*keys.split())
         await pilot.pause()
         yield app, pilot, app.gpa_map
+
+
+async def test_without_registers_it_says_that_nothing_is_known() -> None:
+    job = Job(Timeline(demo.mapgpa()), level=Level.REGISTERS)
+    app = app_on(Trace(written(FORMATS["tdxt"].write, job)))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.3)
+        text = " ".join(screen_text(app))
+        assert "Not known: register values were" in text
+        assert "still being read" not in text
+        assert app.gpa_map.known() is None
 
 
 def text_of(pane: GpaMapPane) -> str:

@@ -44,6 +44,7 @@ _FIRST: Final = 1 << 30
 _MANY_COLOURS: Final = ("256", "truecolor")
 _UNKNOWN: Final = "What is shared here follows from everything before it, which is still being read"
 _DAMAGED: Final = own("Nothing of this exit can be read: what was shared then is not known.")
+_TAKEN_OUT: Final = own("Not known: register values were taken out of this recording.")
 
 
 class GpaMapPane(MomentPane):
@@ -69,6 +70,8 @@ class GpaMapPane(MomentPane):
     # --- what is drawn --------------------------------------------------------------------
 
     def _unknown(self, moment: Moment) -> Safe:
+        if self.timeline is not None and not self.timeline.has_map:
+            return _TAKEN_OUT
         if moment.record < 0:
             return _DAMAGED
         read = 100 * self.timeline.passed if self.timeline is not None else 0
