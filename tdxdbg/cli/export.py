@@ -14,6 +14,7 @@ from tdxdbg.cli.options import (
     generation,
     kernel_option,
     open_trace,
+    pid_option,
     trace_argument,
 )
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tdxdbg.export import Done, Format, Job, Output
 
 #: Written out, so that --help loads nothing (a test compares).
-FORMAT_NAMES: Final = ("tdxt", "jsonl", "csv", "parquet", "perfetto")
+FORMAT_NAMES: Final = ("tdxt", "tdxt.zst", "jsonl", "csv", "parquet", "perfetto")
 
 
 def _print_columns(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -58,6 +59,7 @@ def _print_columns(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 )
 @click.option("--count", type=click.IntRange(min=0), metavar="N", help="At most N exits.")
 @kernel_option
+@pid_option
 @click.option(
     "--redact",
     type=click.Choice(["registers", "text"]),
@@ -81,6 +83,7 @@ def command(
     first: int,
     count: int | None,
     kernel: str | None,
+    pids: tuple[int, ...],
     redact: str | None,
     force: bool,
 ) -> None:
@@ -91,7 +94,7 @@ def command(
 
     chosen = _format(form, output)
     wanted = compiled_filter(filter_text)
-    with open_trace(trace) as recording:
+    with open_trace(trace, pids) as recording:
         timeline = Timeline(recording, generation(kernel))
         if timeline.what_if and not chosen.can_compute:
             raise click.UsageError(

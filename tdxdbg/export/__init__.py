@@ -50,6 +50,7 @@ FORMATS: Final[dict[str, Format]] = {
     each.name: each
     for each in (
         Format("tdxt", (".tdxt",), False, False, recording.write_native),
+        Format("tdxt.zst", (".tdxt.zst",), False, False, recording.write_archive),
         Format("jsonl", (".jsonl", ".ndjson"), True, False, recording.write_lines),
         Format("csv", (".csv",), True, True, csv_lines.write),
         Format("parquet", (".parquet",), False, True, parquet.write),

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePath
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from tdxdbg.decode.text import safe
 from tdxdbg.errors import TraceError
@@ -25,7 +25,8 @@ from tdxdbg.traces.meta import TraceMeta
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.records import Record
 
-_CHUNK: Final = 1 << 20
+#: Slots that are copied at once.
+_SLOTS: Final = 4096
 #: Lines of JSON, or records, that are written at once.
 _TOGETHER: Final = 256
 _OFTEN: Final = 4096
@@ -42,13 +43,33 @@ _REDACTED: Final = {
 
 def write_native(job: Job, out: Output) -> Done:
     """Write a `.tdxt` file; raises BackendError and TraceError."""
+    return _write_native(job, out)
+
+
+def write_archive(job: Job, out: Output) -> Done:
+    """Write a `.tdxt.zst`; raises BackendError and TraceError."""
+    from tdxdbg.traces.archive import ArchiveWriter
+
+    writer = ArchiveWriter(out.write)
+    done = _write_native(job, writer)
+    writer.finish()
+    return done
+
+
+class _Sink(Protocol):
+    """What takes the bytes of a trace, of which the first it is given are the header."""
+
+    def write(self, data: bytes | memoryview) -> int: ...
+
+
+def _write_native(job: Job, out: _Sink) -> Done:
     trace = job.timeline.trace
     if _is_whole(job):
         out.write(_head(trace))
-        records = trace.buffer
-        for at in range(0, len(records), _CHUNK):
-            out.write(records[at : at + _CHUNK])
-            _say(job, at * len(trace) // len(records))
+        for first in range(0, trace.n_records, _SLOTS):
+            with trace.slots(first, first + _SLOTS) as part:
+                out.write(part)
+            _say(job, first * len(trace) // trace.n_records)
         return Done(len(trace))
     excerpt = Excerpt(job)
     out.write(_packed(_meta(job), trace))

@@ -235,26 +235,40 @@ def open_archive(file: BinaryIO, name: str) -> Archive | None:
     return trace
 
 
-def write_archive(trace: Trace, file: BinaryIO, busy: Callable[[int], object]) -> None:
-    """Write the trace as an archive; `busy` is told how many slots are done.
+class ArchiveWriter:
+    """Makes an archive of the bytes of a `.tdxt`, of which the first are its header."""
 
-    Raises OSError.
-    """
-    packer = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-    sizes = bytearray()
-    frames = 0
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._packer = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+        self._sizes = bytearray()
+        self._left = bytearray()
+        self._begun = False
 
-    def add(plain: bytes) -> None:
-        nonlocal frames
-        packed = packer.compress(plain)
-        file.write(packed)
-        sizes.extend(_ENTRY.pack(len(packed), len(plain)))
-        frames += 1
+    def write(self, data: bytes | memoryview) -> int:
+        """Take bytes of the trace; those of the first call are the header."""
+        if not self._begun:
+            self._begun = True
+            self._frame(bytes(data))
+            return len(data)
+        left = self._left
+        left += data
+        while len(left) >= BLOCK * RECORD_SIZE:
+            self._frame(bytes(left[: BLOCK * RECORD_SIZE]))
+            del left[: BLOCK * RECORD_SIZE]
+        return len(data)
 
-    add(bytes(trace.head))
-    for first in range(0, trace.n_records, BLOCK):
-        with trace.slots(first, first + BLOCK) as part:
-            add(bytes(part))
-        busy(first)
-    file.write(_SKIPPABLE.pack(_SKIPPABLE_MAGIC, len(sizes) + _FOOTER.size))
-    file.write(sizes + _FOOTER.pack(frames, 0, _FOOTER_MAGIC))
+    def finish(self) -> None:
+        """Write what is left, and the table."""
+        if self._left:
+            self._frame(bytes(self._left))
+            self._left.clear()
+        frames = len(self._sizes) // _ENTRY.size
+        size = len(self._sizes) + _FOOTER.size
+        self._write(_SKIPPABLE.pack(_SKIPPABLE_MAGIC, size))
+        self._write(bytes(self._sizes) + _FOOTER.pack(frames, 0, _FOOTER_MAGIC))
+
+    def _frame(self, plain: bytes) -> None:
+        packed = self._packer.compress(plain)
+        self._write(packed)
+        self._sizes += _ENTRY.pack(len(packed), len(plain))

@@ -97,7 +97,7 @@ def test_columns_are_explained_without_a_trace() -> None:
 
 
 WRONG = [
-    (["-o", "a.xyz"], "its name does not say which form; give --to tdxt|jsonl|csv|"),
+    (["-o", "a.xyz"], "its name does not say which form; give --to tdxt|tdxt.zst|jsonl|csv|"),
     (["-o", "-"], "its name does not say which form"),
     (["-o", "a.csv", "--to", "pdf"], "pdf"),
     (["-o", "a.csv", "--filter", "leef == 1"], "did you mean leaf"),
@@ -218,3 +218,14 @@ def test_progress_and_a_refusal_at_a_terminal(tmp_path: Path) -> None:
     status, said = at_terminal(str(source), "-o", "-", "--to", "tdxt")
     assert status == 2
     assert b"tdxt is not for a terminal" in said
+
+
+def test_an_archive_is_the_same_recording(tmp_path: Path) -> None:
+    packed, plain = tmp_path / "x.tdxt.zst", tmp_path / "x.tdxt"
+    assert tdxdbg("export", str(RETRY), "-o", str(packed)).returncode == 0
+    assert packed.stat().st_size < RETRY.stat().st_size
+    assert tdxdbg("export", str(packed), "-o", str(plain)).returncode == 0
+    assert plain.read_bytes() == RETRY.read_bytes()
+    part = tmp_path / "part.tdxt.zst"
+    assert tdxdbg("export", str(packed), "-o", str(part), "--filter", "retry").returncode == 0
+    assert "RETRY" in tdxdbg("print", str(part)).stdout

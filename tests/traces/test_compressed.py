@@ -18,7 +18,7 @@ import zstandard
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import archive, compressed, open_trace
-from tdxdbg.traces.archive import BLOCK, Archive, open_archive, write_archive
+from tdxdbg.traces.archive import BLOCK, Archive, ArchiveWriter, open_archive
 from tdxdbg.traces.layout import RECORD_SIZE
 from tdxdbg.traces.native import Trace
 from tests.traces.journals import META, journal
@@ -108,7 +108,11 @@ def test_damaged_anywhere() -> None:
 
 def archived(path: Path, trace: Trace) -> Path:
     with path.open("wb") as file:
-        write_archive(trace, file, lambda _: None)
+        writer = ArchiveWriter(file.write)
+        writer.write(trace.head)
+        for first in range(0, trace.n_records, 1000):
+            writer.write(trace.slots(first, first + 1000))
+        writer.finish()
     return path
 
 
