@@ -21,6 +21,7 @@ from tdxdbg.abi.kvm import (
 )
 from tdxdbg.abi.kvm import Exit as KvmExit
 from tdxdbg.abi.regs import NO_REGS
+from tdxdbg.engine.kvm_run import recorded_run
 from tdxdbg.engine.state import (
     IoAnswer,
     MmioAnswer,
@@ -147,7 +148,8 @@ class Joiner:
         if thread.exit is not None:
             thread.exit.to_userspace = True
         if event.errno:
-            step = Step(Outcome.KVM_ERROR, NO_REGS, errno=event.errno)
+            run = recorded_run(event.reason, b"", 0) if event.reason else None
+            step = Step(Outcome.KVM_ERROR, NO_REGS, run, errno=event.errno)
         else:
             step = userspace_step(event.reason, thread.access, thread.exit)
         slot = self._open(thread, at, Kind.USERSPACE_EXIT, step, records.KNOWN_ERRNO)
