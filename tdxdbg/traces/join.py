@@ -27,11 +27,13 @@ from tdxdbg.engine.state import (
     MmioAnswer,
     Outcome,
     Reentry,
+    SetMemoryAttributes,
     Step,
 )
-from tdxdbg.traces import kvm_text, records
-from tdxdbg.traces.kvm_text import Event, Mmio, Pio
+from tdxdbg.traces import kvm_text, probes, records
+from tdxdbg.traces.kvm_text import Mmio, Pio
 from tdxdbg.traces.native import Builder
+from tdxdbg.traces.probes import Event
 from tdxdbg.traces.records import Kind, Record
 from tdxdbg.traces.seen import SeenExit, io_run, may_read, userspace_step
 
@@ -60,13 +62,15 @@ class _Slot:
 class _Thread:
     """What is going on in one vCPU thread."""
 
-    __slots__ = ("access", "delimited", "exit", "open", "read", "row", "slots", "vcpu")
+    __slots__ = ("access", "delimited", "exit", "open", "read", "replied", "row", "slots", "vcpu")
 
     def __init__(self, vcpu: int) -> None:
         self.vcpu = vcpu
         self.row: int | None = None
         #: Whether kvm_exit or kvm_entry show where rows end.
         self.delimited = False
+        #: Whether a probe saw the entry whose kvm_entry comes next.
+        self.replied = False
         #: The TD exit of the row, until it is closed.
         self.exit: SeenExit | None = None
         #: The last access of the guest that nothing has taken up yet.
@@ -99,6 +103,12 @@ class Joiner:
             kvm_text.Hypercall: self._on_hypercall,
             kvm_text.PageFault: self._on_page_fault,
             kvm_text.Instruction: self._on_instruction,
+            probes.ProbedExit: self._on_probed_exit,
+            probes.ProbedEntry: self._on_probed_entry,
+            probes.RunReturned: self._on_run_returned,
+            probes.RunDetail: self._on_run_detail,
+            probes.RunCalled: self._on_run_called,
+            probes.Converted: self._on_converted,
         }
 
     def feed(self, at: At, event: Event) -> None:
@@ -131,7 +141,10 @@ class Joiner:
         assert isinstance(event, kvm_text.Entry)
         thread = self._thread(at, event.vcpu)
         thread.delimited = True
-        if thread.row is None:
+        if thread.replied:
+            # The probe of this entry has ended the row.
+            thread.replied = False
+        elif thread.row is None:
             self.unused["kvm_entry"] += 1
         else:
             self._open(thread, at, Kind.TD_ENTRY, Step(Outcome.REENTER_TD, NO_REGS), 0)
@@ -218,6 +231,87 @@ class Joiner:
             # The access before belongs to another instruction, and no read is outstanding.
             self._drop_access(thread)
             thread.read = None
+
+    # --- events of probes and of a VMM ------------------------------------------------------
+
+    def _on_probed_exit(self, at: At, event: Event) -> None:
+        assert isinstance(event, probes.ProbedExit)
+        thread = self._thread(at, event.vcpu)
+        thread.delimited = True
+        thread.replied = False
+        if thread.exit is not None and thread.exit.take_probe(event):
+            # The registers of the kvm_exit just before.
+            return
+        self._close(thread)
+        exit_ = thread.exit = SeenExit(kvm_text.Exit(event.vcpu, None, 0, 0, 0))
+        exit_.take_probe(event)
+        vcpu = thread.vcpu
+        slot = self._open(thread, at, Kind.TD_EXIT, exit_.body(vcpu), 0)
+        slot.finish = lambda: slot.record._replace(body=exit_.body(vcpu), known=exit_.known)
+
+    def _on_probed_entry(self, at: At, event: Event) -> None:
+        assert isinstance(event, probes.ProbedEntry)
+        thread = self._thread(at, event.vcpu)
+        thread.delimited = thread.replied = True
+        if thread.row is None:
+            self.unused["entries without an exit before"] += 1
+        elif thread.exit is not None and thread.exit.is_tdvmcall:
+            step = Step(Outcome.REENTER_TD, event.regs)
+            self._open(thread, at, Kind.TD_ENTRY, step, event.known & records.KNOWN_REGS)
+        else:
+            # After any other exit what a probe finds there is not given to the TD.
+            self._open(thread, at, Kind.TD_ENTRY, Step(Outcome.REENTER_TD, NO_REGS), 0)
+        self._close(thread)
+
+    def _on_run_returned(self, at: At, event: Event) -> None:
+        assert isinstance(event, probes.RunReturned)
+        thread = self._thread(at, event.vcpu)
+        if not thread.delimited:
+            self._close(thread)
+        if thread.exit is not None:
+            thread.exit.to_userspace = True
+        self._drop_access(thread)
+        thread.read = None
+        _, run, errno = event
+        outcome = Outcome.EXIT_TO_USERSPACE if errno == 0 else Outcome.KVM_ERROR
+        known = 0 if errno is None else records.KNOWN_ERRNO
+        step = Step(outcome, NO_REGS, run, errno=errno or 0)
+        self._open(thread, at, Kind.USERSPACE_EXIT, step, known)
+
+    def _on_run_detail(self, at: At, event: Event) -> None:
+        assert isinstance(event, probes.RunDetail)
+        slot = self._last_return(at, event.run.exit_reason)
+        if slot is None:
+            self.unused["details of no exit"] += 1
+            return
+        body = slot.record.body
+        assert isinstance(body, Step)
+        slot.record = slot.record._replace(body=body._replace(run=event.run))
+
+    def _on_run_called(self, at: At, event: Event) -> None:
+        assert isinstance(event, probes.RunCalled)
+        thread = self._threads.get(at.thread)
+        if thread is None or thread.row is None:
+            self.unused["answers to no exit"] += 1
+        else:
+            self._answer(thread, at, Reentry(thread.vcpu, event.answer))
+
+    def _on_converted(self, at: At, event: Event) -> None:
+        assert isinstance(event, probes.Converted)
+        thread = self._threads.get(at.thread)
+        if thread is None or thread.row is None:
+            self.unused["conversions outside of an exit"] += 1
+        else:
+            self._open(thread, at, Kind.MEMORY_ATTRIBUTES, SetMemoryAttributes(*event), 0)
+
+    def _last_return(self, at: At, reason: int) -> _Slot | None:
+        """The thread's last return to userspace, if it has this exit reason."""
+        thread = self._threads.get(at.thread)
+        slots = thread.slots if thread is not None else []
+        for slot in reversed(slots):
+            if slot.record.kind is Kind.USERSPACE_EXIT:
+                return slot if _reason(slot) == reason else None
+        return None
 
     # --- rows ---------------------------------------------------------------------------
 

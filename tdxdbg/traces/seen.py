@@ -25,6 +25,7 @@ from tdxdbg.engine.kvm_run import KvmRun, Layout, recorded_run
 from tdxdbg.engine.state import InKernel, Outcome, Step, TdExit
 from tdxdbg.traces import kvm_text, records
 from tdxdbg.traces.kvm_text import Mmio, Pio
+from tdxdbg.traces.probes import ProbedExit
 
 #: Reasons that KVM shows instead of TDCALL, and the sub-function behind (facts: kernel_exits 3).
 _FOLDED: Final[dict[int, int | None]] = {
@@ -51,6 +52,8 @@ class SeenExit:
         self.sub_function: int | None = None
         self.in_kernel: InKernel | None = None
         self.to_userspace = False
+        #: Whether a probe has told its registers.
+        self.probed = False
         reason = event.reason
         if reason is None:
             return
@@ -74,9 +77,34 @@ class SeenExit:
         self.known |= 1 << register
 
     def derive(self, register: int, value: int) -> None:
-        """The register follows from what was printed."""
+        """The register follows from what was printed, unless it was printed itself."""
+        if self.known >> register & 1 and not self.known >> (records.DERIVED_SHIFT + register) & 1:
+            return
         self.see(register, value)
         self.known |= 1 << (records.DERIVED_SHIFT + register)
+
+    @property
+    def is_tdvmcall(self) -> bool:
+        """Whether it is known to be one."""
+        seen = self.known & records.KNOWN_VP_ENTER_RET
+        return bool(seen) and self.vp_enter_ret & vmx.BASIC_MASK == vmx.TDCALL
+
+    def take_probe(self, event: ProbedExit) -> bool:
+        """The registers that a probe saw; False when this exit has got them already."""
+        if self.probed:
+            return False
+        self.probed = True
+        for register, value in enumerate(event.regs):
+            if event.known >> register & 1:
+                self.see(register, value)
+        self.known &= ~((event.known & records.KNOWN_REGS) << records.DERIVED_SHIFT)
+        if event.ret is not None:
+            self.vp_enter_ret = event.ret
+            self.known |= records.KNOWN_VP_ENTER_RET | records.KNOWN_REASON
+        named = event.known >> r.R10 & 0b11 == 0b11 and not self.regs[r.R10]
+        if self.is_tdvmcall and named:
+            self.sub_function = self.regs[r.R11]
+        return True
 
     def take(self, event: Pio | Mmio) -> None:
         """The access that the guest asked for: its arguments (GHCI: R12 size, R13 direction)."""
