@@ -76,9 +76,10 @@ class Importer:
         """The trace; raises TraceError when there is not one exit."""
         self._joiner.finish()
         if not self._builder.rows:
+            why = "".join(f"; {line}" for line in self.problems[:1])
             raise TraceError(
                 f"{name}: no exits in {self.events} events ({self.unread.count} could not be "
-                "read); record kvm:kvm_userspace_exit or kvm:kvm_exit"
+                f"read); record kvm:kvm_userspace_exit or kvm:kvm_exit{why}"
             )
         trace = self._builder.finish([*self._unread(), *self._said_lost(), *self.problems])
         trace.unread.extend(self.unread.lines)

@@ -40,15 +40,16 @@ class Decoded(NamedTuple):
     """Events of pages, in the order of the pages and in each of its events.
 
     `at` is where an event's bytes lie among those of the pages, `time` its
-    time. `damaged` are the pages whose events do not end where they should;
-    `lost` the pages before which events are missing, with their numbers, 0
-    where it was not recorded.
+    time; `start` is the time of each page. `damaged` are the pages whose events
+    do not end where they should; `lost` the pages before which events are
+    missing, with their numbers, 0 where it was not recorded.
     """
 
     page: I64
     at: I64
     length: I64
     time: U64
+    start: U64
     damaged: I64
     lost: dict[int, int]
 
@@ -106,7 +107,7 @@ class _Walk:
         self._found: list[_Events] = []
         self._pages = len(at)
         self.page: I64 = np.arange(len(at), dtype=np.int64)
-        self._at, self._end, self._time = at, end, time
+        self._at, self._end, self._time, self._start = at, end, time, time
         self._keep(at < end)
 
     def step(self) -> None:
@@ -178,4 +179,4 @@ class _Walk:
         pages = found.page.astype(np.uint32 if self._pages > 1 << 16 else np.uint16)
         order = np.argsort(pages, kind="stable")
         events = _Events._make(column[order] for column in found)
-        return Decoded(*events, np.flatnonzero(self._damaged), lost)
+        return Decoded(*events, self._start, np.flatnonzero(self._damaged), lost)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, Final, TypeVar
+from itertools import pairwise
+from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import columns, ring_buffer
@@ -25,7 +25,6 @@ from tdxdbg.traces.trace_dat_layout import Buffer, Layout, open_pages
 #: How many pages are decoded together, and at least of each CPU.
 _PAGES: Final = 2048
 _MIN_PAGES: Final = 64
-_T = TypeVar("_T", bound=np.generic)
 _U64: Final = (1 << 64) - 1
 
 
@@ -90,16 +89,13 @@ class Events:
         raw = Raw(view, decoded.at, decoded.length, time, source.view(np.uint64))
         found = self._columns.block(raw)
         self._account(decoded, found, source, sources)
-        block, index = _with_losses(found, decoded, sources)
-        # An event's own time; before a loss, that of the next one.
-        times = _at(time, index)
-        block = block._replace(time=self._shown(block.time))
-        owner = owners[_at(decoded.page, index)] if len(index) else owners[:0]
-        bounds = np.flatnonzero(np.diff(owner)) + 1
-        starts = [0, *bounds.tolist()] if len(owner) else []
-        for start, end in zip(starts, [*starts[1:], len(owner)], strict=True):
+        placed = _with_losses(found, decoded, sources)
+        block = placed.block._replace(time=self._shown(placed.block.time))
+        owner = owners[placed.page]
+        starts = np.flatnonzero(np.diff(owner, prepend=-1)).tolist()
+        for start, end in pairwise([*starts, len(owner)]):
             part = slice(start, end)
-            self._pieces[int(owner[start])].add(block.take(part), times[part])
+            self._pieces[int(owner[start])].add(block.take(part), placed.time[part])
         self._advance(decoded, owners)
 
     def _advance(self, decoded: Decoded, owners: I64) -> None:
@@ -132,12 +128,20 @@ class Events:
         importer.count(names)
 
 
-def _with_losses(found: Found, decoded: Decoded, sources: I64) -> tuple[Block, I64]:
+class _Placed(NamedTuple):
+    """Events of pages, and the times they are sorted by."""
+
+    block: Block
+    page: I64
+    time: U64
+
+
+def _with_losses(found: Found, decoded: Decoded, sources: I64) -> _Placed:
     """The events and, in front of each page before which some were lost, a LOST."""
+    page, time = decoded.page[found.where], decoded.time[found.where]
     if not decoded.lost:
-        return found.block, found.where
+        return _Placed(found.block, page, time)
     pages = np.array(sorted(decoded.lost), np.int64)
-    first = np.searchsorted(decoded.page, pages)
     count = len(pages)
     zero = np.zeros(count, np.uint64)
     losses = Block(
@@ -148,13 +152,11 @@ def _with_losses(found: Found, decoded: Decoded, sources: I64) -> tuple[Block, I
         np.array([decoded.lost[page] for page in pages.tolist()], np.uint64),
         zero, zero, zero, zero,
     )  # fmt: skip
-    # Of the same place, a loss comes before the event.
-    key = np.concatenate([found.where * 2 + 1, first * 2])
-    order = np.argsort(key, kind="stable")
-    block = columns.concatenate([found.block, losses]).take(order)
-    return block, np.concatenate([found.where, first])[order]
-
-
-def _at(column: npt.NDArray[_T], index: I64) -> npt.NDArray[_T]:
-    """Entries at these places; behind the end it is the last one."""
-    return column[np.minimum(index, len(column) - 1)] if len(column) else column
+    all_pages = np.concatenate([pages, page])
+    # Of the same page, a loss comes before the events.
+    order = np.argsort(all_pages, kind="stable")
+    return _Placed(
+        columns.concatenate([losses, found.block]).take(order),
+        all_pages[order],
+        np.concatenate([decoded.start[pages], time])[order],
+    )

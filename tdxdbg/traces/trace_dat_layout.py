@@ -30,7 +30,7 @@ MAGIC: Final = b"\x17\x08\x44tracing"
 _MAX_CPUS: Final = 1 << 16
 _MAX_OPTIONS: Final = 1 << 16
 _PAGE_SIZES: Final = tuple(1 << bits for bits in range(12, 23))
-_CLOCK: Final = re.compile(rb"\[(\w{1,32})\]|^(\w{1,32})$")
+_CLOCK: Final = re.compile(rb"\[([\w-]{1,32})\]|^([\w-]{1,32})$")
 _RELEASE: Final = re.compile(rb"\S{1,64} \S{1,256} (\S{1,128})")
 
 # Sections and options of version 7; the first ones are options of version 6 too.

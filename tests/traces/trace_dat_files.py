@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -31,7 +31,8 @@ def formats() -> Mapping[str, EventFormat]:
 @cache
 def sections() -> Mapping[int, bytes]:
     """The descriptions in the recording, which has them one behind another."""
-    data, found = recording(), {}
+    data = recording()
+    found: dict[int, bytes] = {}
     at = 32
     while len(found) < 6:
         number, _, _, size = _SECTION.unpack_from(data, at)
@@ -108,3 +109,47 @@ def version_6(
         out += struct.pack("<QQ", start, len(data))
         start += len(data)
     return bytes(out).ljust(start - sum(map(len, cpus)), b"\0") + b"".join(cpus)
+
+
+def _section(number: int, data: bytes, pack: Callable[[bytes], bytes] | None) -> bytes:
+    if pack is not None:
+        packed = pack(data)
+        data = struct.pack("<II", len(packed), len(data)) + packed
+    return _SECTION.pack(number, int(pack is not None), 0, len(data)) + data
+
+
+def _chunks(data: bytes, pack: Callable[[bytes], bytes], step: int) -> bytes:
+    pieces = [data[at : at + step] for at in range(0, len(data), step)]
+    packed = [(pack(piece), len(piece)) for piece in pieces]
+    return struct.pack("<I", len(pieces)) + b"".join(
+        struct.pack("<II", len(piece), length) + piece for piece, length in packed
+    )
+
+
+def version_7(
+    buffers: Mapping[str, Sequence[bytes]],
+    *,
+    name: str = "none",
+    pack: Callable[[bytes], bytes] | None = None,
+    pages_in_chunk: int = 2,
+) -> bytes:
+    """A file with the pages of each CPU of each trace instance, compressed or not."""
+    out = bytearray(b"\x17\x08\x44tracing7\0\0\x08" + struct.pack("<I", PAGE))
+    out += name.encode() + b"\x001.0\0"
+    head = len(out)
+    out += bytes(8)
+    options = b""
+    for number, data in sections().items():
+        options += struct.pack("<HIQ", number, 8, len(out))
+        out += _section(number, data, pack)
+    for instance, cpus in buffers.items():
+        table = b""
+        for cpu, data in enumerate(cpus):
+            stored = data if pack is None else _chunks(data, pack, pages_in_chunk * PAGE)
+            table += struct.pack("<IQQ", cpu, len(out), len(stored))
+            out += stored
+        text = instance.encode() + b"\0local\0" + struct.pack("<II", PAGE, len(cpus))
+        options += struct.pack("<HIQ", 3, 8 + len(text) + len(table), 0) + text + table
+    out[head : head + 8] = struct.pack("<Q", len(out))
+    options += struct.pack("<HIQ", 0, 8, 0)
+    return bytes(out + _section(0, options, pack))
