@@ -15,7 +15,7 @@ from io import BufferedReader, FileIO
 from typing import BinaryIO, Final, NamedTuple
 
 from tdxdbg.errors import BackendError, TraceError
-from tdxdbg.traces import ftrace, jsonl, native, trace_dat
+from tdxdbg.traces import ftrace, jsonl, native, perf_data, trace_dat
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.records import Kind, Record, TraceMeta
 from tdxdbg.traces.writer import Writer
@@ -45,6 +45,7 @@ class Format(NamedTuple):
 FORMATS: Final = (
     Format("tdxdbg trace (.tdxt)", native.sniff, native.read),
     Format("trace.dat (trace-cmd record)", trace_dat.sniff, trace_dat.read),
+    Format("perf.data (perf record)", perf_data.sniff, perf_data.read),
     Format("JSON Lines", jsonl.sniff, jsonl.read),
     Format("tracefs text (trace, trace_pipe)", ftrace.sniff, ftrace.read),
 )

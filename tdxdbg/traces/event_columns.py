@@ -18,6 +18,8 @@ from tdxdbg.traces.columns import I64, NONE, TIME_LIMIT, U64, Block, Mask
 from tdxdbg.traces.event_format import EventFormat, Field
 from tdxdbg.traces.layout import NO_TIME
 
+#: Of an event that stands without its thread.
+NO_THREAD: Final = -1 << 32
 _U32: Final = 0xFFFF_FFFF
 _ISA_VMX: Final = 1
 #: With these errors of KVM_RUN a KVM_EXIT_MEMORY_FAULT is valid (engine/exits.py).
@@ -30,7 +32,7 @@ Bytes = npt.NDArray[np.uint8]
 class Raw(NamedTuple):
     """Where the events of a stretch lie in `data`, and what is known of them beside.
 
-    `thread` is None where the events themselves have to say.
+    `thread` is None, or NO_THREAD for some, where the events themselves have to say.
     """
 
     data: Bytes
@@ -153,7 +155,10 @@ def _block(raw: Raw, which: I64, item: EventFormat, maker: _Maker) -> tuple[Bloc
     read = _Reader(raw.data, raw.at[which], item.fields)
     numbers, good = maker.make(read)
     zero = np.zeros(len(which), np.uint64)
-    thread = raw.thread[which] if raw.thread is not None else read("common_pid").view(np.int64)
+    thread = read("common_pid").view(np.int64)
+    if raw.thread is not None:
+        beside = raw.thread[which]
+        thread = np.where(beside == NO_THREAD, thread, beside)
     time = raw.time[which]
     block = Block(
         np.full(len(which), maker.kind, np.uint8),

@@ -1,0 +1,27 @@
+"""`perf.data`, which perf records: read directly, without the text of perf script in between."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.perf_data_layout import MAGIC, read_layout
+
+
+def sniff(head: bytes) -> bool:
+    """Whether a file starts like a perf.data."""
+    return head.startswith((MAGIC, MAGIC[::-1]))
+
+
+def read(file: BinaryIO, name: str) -> Trace:
+    """Joins the events of the recording into exits; raises TraceError when there are none."""
+    layout = read_layout(file, name)
+    from tdxdbg.traces.binary import Importer, metadata
+    from tdxdbg.traces.perf_data_events import Events
+
+    with Builder(metadata("perf", layout.kernel), name) as builder:
+        importer = Importer(builder)
+        importer.problems.extend(layout.problems)
+        for block in Events(file, name, layout, importer).blocks():
+            importer.add(block)
+        return importer.finish(name)
