@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
+
+import numpy as np
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import columns
@@ -13,14 +14,10 @@ from tdxdbg.traces.columns import Block
 from tdxdbg.traces.join import Joiner
 from tdxdbg.traces.meta import TraceMeta
 from tdxdbg.traces.native import Builder, Trace
-from tdxdbg.traces.unread import Unread
+from tdxdbg.traces.reader import Pids, Reader
 
 #: Trace clocks that count nanoseconds (Documentation/trace/ftrace.rst).
-_NS_CLOCKS: Final = frozenset(
-    {"", "local", "global", "perf", "mono", "mono_raw", "boot", "tai", "uptime"}
-)
-#: Names of events that are counted one by one.
-_MAX_NAMES: Final = 1000
+_NS_CLOCKS: Final = frozenset({"", "local", "global", "perf", "mono", "mono_raw", "boot", "tai"})
 
 
 def counts_ns(clock: str) -> bool:
@@ -40,66 +37,53 @@ def metadata(source: str, kernel: str) -> TraceMeta:
     )
 
 
-class Importer:
-    """Joins blocks of events into a trace, and keeps account of what was not used.
+class Importer(Reader):
+    """Joins blocks of events into a trace, and keeps account of what is not used."""
 
-    `remarks` and `problems` are lines for the user; `events` counts all events
-    of the recording.
-    """
+    unit = "events"
 
-    def __init__(self, builder: Builder) -> None:
-        self.events = 0
-        self.remarks: list[str] = []
-        self.problems: list[str] = []
-        self.unused: Counter[str] = Counter()
-        self.unread = Unread()
+    def __init__(self, builder: Builder, pids: Pids, source: str) -> None:
         self._builder = builder
-        self._joiner = Joiner(builder)
-        self._lost = 0
-        self._gaps = 0
+        super().__init__(
+            Joiner(builder), pids, "record kvm:kvm_userspace_exit or kvm:kvm_exit, best all of kvm"
+        )
+        self._source = source
+        self._wanted = np.array(sorted(self._pids), np.int64)
 
     def add(self, block: Block) -> None:
         """The next events."""
-        lost = block.a[block.kind == columns.LOST]
-        self._gaps += len(lost)
-        self._lost += sum(lost.tolist())
-        for source, reason in columns.feed(self._joiner, block):
-            self.unread.add(source, reason)
+        if self.selective:
+            wanted = np.isin(block.thread, self._wanted) | (block.kind == columns.LOST)
+            self.left_out += int(len(wanted) - np.count_nonzero(wanted))
+            block = block.take(wanted)
+        for count in block.a[block.kind == columns.LOST].tolist():
+            self._losses += 1
+            self._lost += count
+        for source in columns.feed(self._joiner, block):
+            self.unread.add(source, "more threads than vCPU numbers")
+        self._fed += len(block.kind)
 
     def count(self, names: Mapping[str, int]) -> None:
         """Events that say nothing of exits, by name."""
         for name, count in names.items():
-            room = name in self.unused or len(self.unused) < _MAX_NAMES
-            self.unused[name if room else "other events"] += count
+            self.other(name.encode(), count)
+
+    def problems(self) -> list[str]:
+        lines = super().problems()
+        if not self.unread.count:
+            return lines
+        first = self.unread.lines[0][0]
+        said = f"{self.unread.count} events could not be read, the first at offset {first:#x}"
+        return [said, *lines[len(self.unread.problems()) :]]
 
     def finish(self, name: str) -> Trace:
         """The trace; raises TraceError when there is not one exit."""
         self._joiner.finish()
         if not self._builder.rows:
-            why = "".join(f"; {line}" for line in self.problems[:1])
-            raise TraceError(
-                f"{name}: no exits in {self.events} events ({self.unread.count} could not be "
-                f"read); record kvm:kvm_userspace_exit or kvm:kvm_exit{why}"
-            )
-        trace = self._builder.finish([*self._unread(), *self._said_lost(), *self.problems])
+            why = "".join(f"; {line}" for line in [*self._problems][:1])
+            raise TraceError(f"{name}: {self.nothing()}{why}")
+        trace = self._builder.finish(self.problems())
         trace.unread.extend(self.unread.lines)
-        self.unused.update(self._joiner.unused)
-        if self.unused:
-            counts = ", ".join(f"{count} {name}" for name, count in self.unused.most_common())
-            trace.remarks.append(f"used for nothing: {counts}")
-        trace.remarks.extend(self.remarks)
+        trace.remarks.extend(self.remarks())
+        trace.imported = self.imported(self._source, self.events)
         return trace
-
-    def _unread(self) -> list[str]:
-        if not self.unread.count:
-            return []
-        first = self.unread.lines[0][0]
-        return [f"{self.unread.count} events could not be read, the first at offset {first:#x}"]
-
-    def _said_lost(self) -> list[str]:
-        if not self._gaps:
-            return []
-        number = f"{self._lost} events" if self._lost else "events"
-        return [
-            f"the kernel lost {number} at {self._gaps} places: exits around them may be missing"
-        ]

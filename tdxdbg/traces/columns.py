@@ -116,8 +116,8 @@ _EVENTS: Final[dict[int, Callable[[int, int, int, int, int], Event]]] = {
 }
 
 
-def feed(joiner: Joiner, block: Block) -> Iterator[tuple[int, str]]:
-    """Gives a block to the joiner, one event after another; yields what it refuses, and why."""
+def feed(joiner: Joiner, block: Block) -> Iterator[int]:
+    """Gives a block to the joiner event by event; yields the source of what it refuses."""
     rows = zip(*(column.tolist() for column in block), strict=True)
     for kind, thread, time, source, *numbers in rows:
         if kind == LOST:
@@ -126,5 +126,5 @@ def feed(joiner: Joiner, block: Block) -> Iterator[tuple[int, str]]:
         at = At(thread, None if time == NO_TIME else time, source)
         try:
             joiner.feed(at, event(kind, *numbers))
-        except ValueError as problem:
-            yield source, str(problem)
+        except ValueError:
+            yield source

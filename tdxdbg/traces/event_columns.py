@@ -12,19 +12,17 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tdxdbg.abi.kvm import Exit as KvmExit
+from tdxdbg.abi.vmx import NO_EXIT_REASON, NO_EXIT_REASON_7_3
 from tdxdbg.traces import columns
 from tdxdbg.traces.columns import I64, NONE, TIME_LIMIT, U64, Block, Mask
 from tdxdbg.traces.event_format import EventFormat, Field
+from tdxdbg.traces.kvm_fields import FAILED_RUNS
 from tdxdbg.traces.layout import NO_TIME
 
 #: Of an event that stands without its thread.
 NO_THREAD: Final = -1 << 32
 _U32: Final = 0xFFFF_FFFF
 _ISA_VMX: Final = 1
-#: With these errors of KVM_RUN a KVM_EXIT_MEMORY_FAULT is valid (engine/exits.py).
-_EFAULT: Final = 14
-_EHWPOISON: Final = 133
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -194,7 +192,8 @@ def _all(values: U64) -> Mask:
 
 def _exit(read: _Reader) -> _Made:
     reason = read("exit_reason")
-    known = (reason < _U32) & (read("isa", _ISA_VMX) == _ISA_VMX)
+    known = (reason < NO_EXIT_REASON) & (reason != NO_EXIT_REASON_7_3)
+    known &= read("isa", _ISA_VMX) == _ISA_VMX
     return {
         "a": np.where(known, reason, np.uint64(NONE)),
         "b": read("info1"),
@@ -213,9 +212,8 @@ def _userspace_exit(read: _Reader) -> _Made:
     reason = read("reason")
     result = read("errno").view(np.int64)
     errno = np.where(result < 0, -result, 0).astype(np.uint64)
-    valid = (errno == _EFAULT) | (errno == _EHWPOISON)
-    valid &= reason == int(KvmExit.MEMORY_FAULT)
-    reason = np.where((errno > 0) & ~valid, np.uint64(0), reason)
+    stale = (errno > 0) & ~np.isin(reason, FAILED_RUNS)
+    reason = np.where(stale, np.uint64(0), reason)
     return {"a": reason, "b": errno}, (reason <= _U32) & (errno <= _U32)
 
 

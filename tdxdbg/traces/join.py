@@ -107,13 +107,16 @@ class Joiner:
             probes.ProbedEntry: self._on_probed_entry,
             probes.RunReturned: self._on_run_returned,
             probes.RunDetail: self._on_run_detail,
-            probes.RunCalled: self._on_run_called,
             probes.Converted: self._on_converted,
         }
 
     def feed(self, at: At, event: Event) -> None:
         """One event; raises ValueError when there are more threads than vCPU numbers."""
         self._handlers[type(event)](at, event)
+
+    def vcpus(self) -> dict[int, int]:
+        """The number of the vCPU that each thread is."""
+        return {number: thread.vcpu for number, thread in self._threads.items()}
 
     def lost(self) -> None:
         """Events were lost: nothing before may be joined with what follows."""
@@ -165,7 +168,8 @@ class Joiner:
             step = Step(Outcome.KVM_ERROR, NO_REGS, run, errno=event.errno)
         else:
             step = userspace_step(event.reason, thread.access, thread.exit)
-        slot = self._open(thread, at, Kind.USERSPACE_EXIT, step, records.KNOWN_ERRNO)
+        known = 0 if step.outcome is Outcome.KVM_ERROR and not step.errno else records.KNOWN_ERRNO
+        slot = self._open(thread, at, Kind.USERSPACE_EXIT, step, known)
         if may_read(event.reason, thread.access):
             thread.read = slot
         thread.access = None
@@ -287,13 +291,8 @@ class Joiner:
         body = slot.record.body
         assert isinstance(body, Step)
         slot.record = slot.record._replace(body=body._replace(run=event.run))
-
-    def _on_run_called(self, at: At, event: Event) -> None:
-        assert isinstance(event, probes.RunCalled)
-        thread = self._threads.get(at.thread)
-        if thread is None or thread.row is None:
-            self.unused["answers to no exit"] += 1
-        else:
+        if event.answer is not None:
+            thread = self._threads[at.thread]
             self._answer(thread, at, Reentry(thread.vcpu, event.answer))
 
     def _on_converted(self, at: At, event: Event) -> None:

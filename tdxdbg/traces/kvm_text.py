@@ -10,7 +10,12 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from tdxdbg.abi.vmx import EXIT_REASON_NAMES, FAILED_VMENTRY
+from tdxdbg.abi.vmx import (
+    EXIT_REASON_NAMES,
+    FAILED_VMENTRY,
+    NO_EXIT_REASON,
+    NO_EXIT_REASON_7_3,
+)
 
 
 class Exit(NamedTuple):
@@ -40,7 +45,7 @@ class UserspaceExit(NamedTuple):
 
 
 class Pio(NamedTuple):
-    """kvm_pio. `value` is that of the first of `elements`, each `size` bytes."""
+    """kvm_pio. `value` is that of the first of `elements`, each `size` bytes; 0: not told."""
 
     write: bool
     port: int
@@ -86,13 +91,15 @@ class Instruction(NamedTuple):
 Event = Exit | Entry | UserspaceExit | Pio | Mmio | Msr | Hypercall | PageFault | Instruction
 
 _REASONS: Final = {name.encode(): number for number, name in EXIT_REASON_NAMES.items()}
+_INSTRUCTION: Final = Instruction()
+_U16: Final = 0xFFFF
 _U32: Final = 0xFFFF_FFFF
 
 # No number in these texts has more digits than its field can hold.
 _EXIT: Final = re.compile(
     rb"\s*(?:vcpu (\d{1,10}) )?reason (.{1,64}?) rip (?:0x)?[0-9a-f]{1,16} "
     rb"info1? (?:0x)?([0-9a-f]{1,16}) (?:info2 )?(?:0x)?([0-9a-f]{1,16})"
-    rb"(?: intr_info (?:0x)?([0-9a-f]{1,8}))?(?: .*)?$"
+    rb"(?: intr_info (?:0x)?([0-9a-f]{1,8}))?(?: |$)"
 )
 _ENTRY: Final = re.compile(rb"\s*vcpu (\d{1,10})\b")
 _USERSPACE_EXIT: Final = re.compile(rb"\s*reason (\S{1,64}) \((\d{1,10})\)")
@@ -118,26 +125,34 @@ def parse(name: bytes, text: bytes) -> Event | None:
 
     Raises KeyError for an event that carries nothing for an exit.
     """
-    pattern, make = _PARSERS[name]
+    pattern, make = PARSERS[name]
     found = pattern.match(text)
     return None if found is None else make(found)
 
 
 def _reason(text: bytes) -> int | None:
-    """A VMX exit reason by name or number, with its failed-entry bit."""
-    first, _, rest = text.partition(b" ")
-    if rest.startswith(b"("):
+    """A VMX exit reason by name or number, with the flags behind it."""
+    number = _REASONS.get(text)
+    if number is not None:
+        return number
+    first, *flags = text.split(b" ")
+    if flags and flags[0].startswith(b"("):
         # Older tools: "UNKNOWN (77)".
-        first, rest = rest.strip(b"()"), b""
+        first, flags = flags[0].strip(b"()"), []
     number = _REASONS.get(first)
-    if number is None:
-        try:
+    try:
+        if number is None:
             number = int(first, 0)
-        except ValueError:
-            return None
-    if rest == b"FAILED_VMENTRY":
-        number |= FAILED_VMENTRY
-    return number if 0 <= number < _U32 else None
+        for flag in flags:
+            number |= FAILED_VMENTRY if flag == b"FAILED_VMENTRY" else int(flag, 0)
+    except ValueError:
+        return None
+    return valid_reason(number)
+
+
+def valid_reason(number: int) -> int | None:
+    """None for what KVM shows when there was no exit reason, and for what is none."""
+    return number if 0 <= number < NO_EXIT_REASON and number != NO_EXIT_REASON_7_3 else None
 
 
 def _exit(found: re.Match[bytes]) -> Event:
@@ -161,21 +176,30 @@ def _userspace_exit(found: re.Match[bytes]) -> Event | None:
 
 
 def _pio(found: re.Match[bytes]) -> Event | None:
-    size = int(found[3])
-    if size not in (1, 2, 4):
+    write, port, size, count, value = found.groups()
+    return pio(write == b"write", int(port, 16), int(size), int(count), int(value, 16))
+
+
+def pio(write: bool, port: int, size: int, elements: int, value: int) -> Pio | None:
+    """None when these cannot be the numbers of a port I/O."""
+    if size not in (1, 2, 4) or not 0 <= port <= _U16 or not 0 <= elements <= _U32:
         return None
-    return Pio(found[1] == b"write", int(found[2], 16), size, int(found[4]), int(found[5], 16))
+    return Pio(write, port, size, elements, value)
 
 
 def _mmio(found: re.Match[bytes]) -> Event | None:
-    size = int(found[2])
-    if not 1 <= size <= 8:
-        return None
-    return Mmio(found[1].decode(), size, int(found[3], 16), int(found[4], 16))
+    kind, size, gpa, value = found.groups()
+    return mmio(kind.decode(), int(size), int(gpa, 16), int(value, 16))
+
+
+def mmio(kind: str, size: int, gpa: int, value: int) -> Mmio | None:
+    """None when these cannot be the numbers of an MMIO."""
+    return Mmio(kind, size, gpa, value) if 1 <= size <= 8 else None
 
 
 _Parser = tuple[re.Pattern[bytes], Callable[[re.Match[bytes]], Event | None]]
-_PARSERS: Final[dict[bytes, _Parser]] = {
+#: By event: its pattern, and what makes numbers of a match.
+PARSERS: Final[dict[bytes, _Parser]] = {
     b"kvm_exit": (_EXIT, _exit),
     b"kvm_entry": (_ENTRY, lambda found: Entry(int(found[1]))),
     b"kvm_userspace_exit": (_USERSPACE_EXIT, _userspace_exit),
@@ -192,5 +216,5 @@ _PARSERS: Final[dict[bytes, _Parser]] = {
         ),
     ),
     b"kvm_page_fault": (_PAGE_FAULT, lambda found: PageFault(int(found[1], 16))),
-    b"kvm_emulate_insn": (re.compile(rb""), lambda _: Instruction()),
+    b"kvm_emulate_insn": (re.compile(rb""), lambda _: _INSTRUCTION),
 }

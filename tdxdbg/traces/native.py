@@ -27,6 +27,7 @@ from tdxdbg.traces.records import Kind, Record
 from tdxdbg.traces.search import SEARCH, first_of_row, good_before
 from tdxdbg.traces.tail import find_end
 from tdxdbg.traces.unpack import DamagedError, Slots
+from tdxdbg.traces.unread import Imported
 
 #: By major version: makes a file of the next version out of one of this. One line each.
 MIGRATIONS: Final[dict[int, Callable[[BinaryIO], BinaryIO]]] = {}
@@ -64,7 +65,7 @@ class Trace:
     """A recorded journal. `len(trace)` is its number of rows.
 
     `remarks` say what an importer left out on purpose; `unread` holds lines
-    that it could not read, with their numbers.
+    that it could not read, with their numbers, and `imported` counts them.
     """
 
     def __init__(self, buffer: mmap.mmap | bytes, name: str = "trace") -> None:
@@ -72,6 +73,7 @@ class Trace:
         self.name = name
         self.remarks: list[str] = []
         self.unread: list[tuple[int, str]] = []
+        self.imported: Imported | None = None
         self._notes: list[str] = []
         self._damaged: dict[int, str] = {}
         #: Where the last row was found: the next one asked for is mostly near.

@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from tdxdbg.traces.native import Builder, Trace
 from tdxdbg.traces.perf_data_layout import MAGIC, read_layout
+from tdxdbg.traces.reader import EVERYBODY, Pids
 
 
 def sniff(head: bytes) -> bool:
@@ -13,15 +14,16 @@ def sniff(head: bytes) -> bool:
     return head.startswith((MAGIC, MAGIC[::-1]))
 
 
-def read(file: BinaryIO, name: str) -> Trace:
+def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
     """Joins the events of the recording into exits; raises TraceError when there are none."""
     layout = read_layout(file, name)
     from tdxdbg.traces.binary import Importer, metadata
     from tdxdbg.traces.perf_data_events import Events
 
     with Builder(metadata("perf", layout.kernel), name) as builder:
-        importer = Importer(builder)
-        importer.problems.extend(layout.problems)
+        importer = Importer(builder, pids, "perf")
+        for problem in layout.problems:
+            importer.note_problem(problem)
         for block in Events(file, name, layout, importer).blocks():
             importer.add(block)
         return importer.finish(name)

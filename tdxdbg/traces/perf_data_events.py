@@ -72,7 +72,7 @@ class Events:
             at += walk.end
         yield from self._out(columns.NONE)
         if at < end:
-            self._importer.problems.append(
+            self._importer.note_problem(
                 f"the last {end - at} bytes, from offset {at:#x} on, are no records"
             )
 

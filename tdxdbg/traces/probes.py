@@ -47,15 +47,13 @@ class RunReturned(NamedTuple):
 
 
 class RunDetail(NamedTuple):
-    """More of struct kvm_run at the last return of KVM_RUN with the same exit reason."""
+    """More of struct kvm_run at the last return of KVM_RUN, if it had this exit reason.
+
+    `answer` is what userspace made of it.
+    """
 
     run: KvmRun
-
-
-class RunCalled(NamedTuple):
-    """ioctl(KVM_RUN) again, with what userspace answered."""
-
-    answer: Answer
+    answer: Answer | None = None
 
 
 class Converted(NamedTuple):
@@ -66,4 +64,4 @@ class Converted(NamedTuple):
     private: bool
 
 
-Event = kvm_text.Event | ProbedExit | ProbedEntry | RunReturned | RunDetail | RunCalled | Converted
+Event = kvm_text.Event | ProbedExit | ProbedEntry | RunReturned | RunDetail | Converted

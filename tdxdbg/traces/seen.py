@@ -7,6 +7,7 @@ as derived.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from errno import EINTR
 from typing import Final
 
 from tdxdbg.abi import regs as r
@@ -38,6 +39,8 @@ _FOLDED: Final[dict[int, int | None]] = {
     vmx.VMCALL: None,
     vmx.TDCALL: None,
 }
+#: KVM_EXIT_* of a KVM_RUN that failed, and its errno where there is but one.
+_FAILED: Final[dict[int, int]] = {KvmExit.INTR: EINTR, KvmExit.MEMORY_FAULT: 0}
 #: A TDVMCALL exposes R10 and R11; no VMX exit qualification has these bits for such a reason.
 _TDVMCALL_MASK: Final = 1 << r.R10 | 1 << r.R11
 
@@ -137,33 +140,41 @@ def may_read(reason: int, access: Pio | Mmio | None) -> bool:
 
 
 def userspace_step(reason: int, access: Pio | Mmio | None, exit_: SeenExit | None) -> Step:
-    """KVM_RUN returned 0 with this KVM_EXIT_*, after this access in this exit."""
+    """KVM_RUN returned with this KVM_EXIT_*, after this access in this exit.
+
+    Two of them come with an errno: of KVM_EXIT_INTR it can only be EINTR, of
+    KVM_EXIT_MEMORY_FAULT it is not known (0 here).
+    """
     run = recorded_run(reason, b"", 0)
+    if reason in _FAILED:
+        return Step(Outcome.KVM_ERROR, NO_REGS, run, errno=_FAILED[reason])
     if reason == KvmExit.IO and isinstance(access, Pio):
         run = io_run(EXIT_IO_OUT, access)
     elif reason == KvmExit.MMIO and isinstance(access, Mmio):
-        run = _mmio_run(access)
+        run = mmio_run(access)
     elif reason == KvmExit.HYPERCALL and exit_ is not None:
         seen = exit_.known >> r.R10 & 0b1111 == 0b1111
         if seen and exit_.regs[r.R10] == HC_MAP_GPA_RANGE:
             args = exit_.regs[r.R11 : r.R14]
-            run = _run(reason, kvm_run.HYPERCALL, {"nr": HC_MAP_GPA_RANGE, "args": args})
+            run = known_run(reason, kvm_run.HYPERCALL, {"nr": HC_MAP_GPA_RANGE, "args": args})
     return Step(Outcome.EXIT_TO_USERSPACE, NO_REGS, run)
 
 
 def io_run(direction: int, event: Pio) -> KvmRun:
     """KVM_EXIT_IO of this access; of a string only the first element was printed."""
-    values = {
+    values: dict[str, int | list[int]] = {
         "direction": direction,
         "size": event.size,
         "port": event.port,
-        "count": event.elements,
     }
+    if event.elements:
+        values["count"] = event.elements
     data = event.value.to_bytes(4, "little")[: event.size] if direction == EXIT_IO_OUT else b""
-    return _run(KvmExit.IO, kvm_run.IO, values, data)
+    return known_run(KvmExit.IO, kvm_run.IO, values, data)
 
 
-def _mmio_run(event: Mmio) -> KvmRun:
+def mmio_run(event: Mmio) -> KvmRun:
+    """KVM_EXIT_MMIO of this access."""
     write = event.kind == "write"
     values: dict[str, int | list[int]] = {
         "phys_addr": event.gpa,
@@ -172,10 +183,10 @@ def _mmio_run(event: Mmio) -> KvmRun:
     }
     if write:
         values["data"] = list(event.value.to_bytes(8, "little")[: event.size])
-    return _run(KvmExit.MMIO, kvm_run.MMIO, values)
+    return known_run(KvmExit.MMIO, kvm_run.MMIO, values)
 
 
-def _run(
+def known_run(
     reason: int,
     layout: Layout,
     values: Mapping[str, int | list[int]],

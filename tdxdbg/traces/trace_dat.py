@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.reader import EVERYBODY, Pids
 from tdxdbg.traces.trace_dat_layout import MAGIC, Buffer, Layout, read_layout
 
 
@@ -14,7 +15,7 @@ def sniff(head: bytes) -> bool:
     return head.startswith(MAGIC)
 
 
-def read(file: BinaryIO, name: str) -> Trace:
+def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
     """Joins the events of the recording into exits; raises TraceError when there are none.
 
     Of several trace instances one is read: the main one, or the largest that
@@ -24,7 +25,7 @@ def read(file: BinaryIO, name: str) -> Trace:
     failure = TraceError(f"{name}: has no pages of any CPU; record with trace-cmd record -e kvm")
     for buffer in _in_order(layout):
         try:
-            return _read(file, name, layout, buffer)
+            return _read(file, name, layout, buffer, pids)
         except TraceError as problem:
             failure = problem
     unread = [buffer.name for buffer in layout.buffers if not buffer.page_size]
@@ -40,16 +41,16 @@ def _in_order(layout: Layout) -> list[Buffer]:
     return sorted(readable, key=lambda item: (item.name != "", -item.size))
 
 
-def _read(file: BinaryIO, name: str, layout: Layout, buffer: Buffer) -> Trace:
+def _read(file: BinaryIO, name: str, layout: Layout, buffer: Buffer, pids: Pids) -> Trace:
     from tdxdbg.traces.binary import Importer, metadata
     from tdxdbg.traces.trace_dat_events import Events
 
     with Builder(metadata("trace-cmd", layout.kernel), name) as builder:
-        importer = Importer(builder)
+        importer = Importer(builder, pids, "trace-cmd")
         events = Events(file, name, layout, buffer, importer)
         for block in events.blocks():
             importer.add(block)
         others = [item.name for item in layout.buffers if item is not buffer]
         if others:
-            importer.remarks.append(f"trace instances left out: {len(others)}")
+            importer.note(f"trace instances left out: {len(others)}")
         return importer.finish(name)

@@ -50,16 +50,14 @@ class Events:
         self._time_offset = np.uint64(layout.time_offset & _U64)
         self._has_times = counts_ns(buffer.clock)
         if not self._has_times:
-            importer.remarks.append(
-                f"times are of the clock {buffer.clock}, in no known unit: left out"
-            )
+            importer.note(f"times are of the clock {buffer.clock}, in no known unit: left out")
 
     def blocks(self) -> Iterator[Block]:
         """All events in order."""
         yield from merged(self._pieces, self)
         for cpu, reader in zip(self._cpus, self._readers, strict=True):
             if reader.problem:
-                self._importer.problems.append(f"events of CPU {cpu} are missing: {reader.problem}")
+                self._importer.note_problem(f"events of CPU {cpu} are missing: {reader.problem}")
 
     def fill(self, which: Sequence[int]) -> None:
         """Decodes more pages of these CPUs."""

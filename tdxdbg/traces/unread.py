@@ -1,12 +1,21 @@
-"""Lines of a text recording that could not be read: counted, and the first ones kept."""
+"""What of a recording could not be read: counted, and the first lines or events kept."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 _KEEP_LINES: Final = 1000
 _KEEP_REASONS: Final = 20
 _KEEP_LENGTH: Final = 200
+
+
+class Imported(NamedTuple):
+    """What was in a recording of another tool: `used` of its events tell of an exit."""
+
+    source: str
+    lines: int
+    used: int
+    unread: int
 
 
 class Unread:

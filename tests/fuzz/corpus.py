@@ -21,6 +21,7 @@ from tdxdbg.engine.state import (
 from tdxdbg.traces import jsonl
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.records import Record, answer, step_record, td_exit
+from tests.fuzz import binary
 from tests.traces.journals import META, journal
 
 DATA = Path(__file__).parents[1] / "data" / "traces"
@@ -68,4 +69,5 @@ def corpus() -> dict[str, bytes]:
         "native": native.data(),
         "jsonl": "".join(line + "\n" for line in jsonl.lines(native)).encode(),
         "ftrace": text.encode(),
+        **binary.corpus(),
     }

@@ -50,7 +50,7 @@ def reasons(trace: Trace) -> list[int]:
 
 DEMO = {(2, 0): 25, (6, 0): 15, (17, 0): 3}
 DEMO_SPAN = (1721_725_167_397, 1721_731_970_856)
-TD = {(2, 0): 40, (3, 0): 40, (6, 0): 80, (40, 0): 4, (39, 14): 4, (0, 4): 4}
+TD = {(2, 0): 40, (3, 0): 40, (6, 0): 80, (40, 0): 4, (39, 14): 4, (10, 4): 4}
 TD_SPAN = (5_000_000_003_000, 5_000_001_113_700)
 
 
@@ -100,22 +100,36 @@ def test_an_exit_comes_from_where_its_event_lies() -> None:
                 assert number == files.formats()[name].number
 
 
-def without_source(record: Record) -> Record:
+def in_text(record: Record) -> Record:
     """As text has it: microseconds, rounded, and another place in another file."""
     assert record.time is not None
     return record._replace(source=0, time=(record.time + 500) // 1000 * 1000)
 
 
-def test_the_same_as_the_text_of_the_same_recording() -> None:
-    with (
-        open_trace(DATA / "demo3.trace.dat") as ours,
-        open_trace(DATA / "demo3.ftrace.txt") as text,
-    ):
-        assert list(map(without_source, records(ours))) == list(map(without_source, records(text)))
-        ours_unused, text_unused = (
-            sorted(trace.remarks[0].split(": ")[1].split(", ")) for trace in (ours, text)
-        )
-        assert ours_unused == text_unused
+def unused(trace: Trace) -> list[str]:
+    counts = trace.remarks[0].removeprefix("used for nothing: ").split(", ")
+    return sorted({*counts} - {"1 header lines"})
+
+
+@pytest.mark.parametrize("end", ["ftrace.txt", "tracecmd-report-N.txt", "tracecmd-report-R.txt"])
+def test_the_same_as_the_text_of_the_same_recording(end: str) -> None:
+    ours, text = (open_trace(DATA / f"demo3.{end}") for end in ("trace.dat", end))
+    with ours, text:
+        assert list(map(in_text, records(ours))) == [
+            record._replace(source=0) for record in records(text)
+        ]
+        assert unused(ours) == unused(text)
+
+
+def test_the_same_as_the_raw_text_of_a_td() -> None:
+    ours, text = (
+        open_trace(DATA / f"synthetic_td.{end}") for end in ("trace.dat", "tracecmd-report-R.txt")
+    )
+    with ours, text:
+        assert list(map(in_text, records(ours))) == [
+            record._replace(source=0) for record in records(text)
+        ]
+        assert unused(ours) == unused(text)
 
 
 def test_times_in_all_the_ways_that_a_page_has() -> None:
@@ -173,8 +187,8 @@ def test_a_cpu_with_few_events_holds_nobody_up() -> None:
 @pytest.mark.parametrize(
     ("lost", "said"),
     [
-        (77, "the kernel lost 77 events at 1 places: exits around them may be missing"),
-        (0, "the kernel lost events at 1 places: exits around them may be missing"),
+        (77, "the kernel lost 77 events: exits around them may be missing"),
+        (0, "the kernel lost events 1 times: exits around them may be missing"),
     ],
 )
 def test_lost_events_are_said_and_not_joined_across(lost: int, said: str) -> None:
@@ -253,11 +267,12 @@ def test_options_tell_the_kernel_and_when_it_was() -> None:
     assert records(trace)[0].time == START + 0x1234 * 1000 - 5
 
 
-def test_memory_fault_has_its_errno_and_other_errors_nothing_else() -> None:
+def test_two_exits_come_with_an_errno_and_other_errors_with_nothing_else() -> None:
     fault = event("kvm_userspace_exit", 7, reason=39, errno=-14)
     interrupted = event("kvm_userspace_exit", 7, reason=10, errno=-4)
-    trace = load([page(START, short(fault), short(interrupted))])
-    assert exits(trace) == {(39, 14): 1, (0, 4): 1}
+    other = event("kvm_userspace_exit", 7, reason=2, errno=-14)
+    trace = load([page(START, short(fault), short(interrupted), short(other))])
+    assert exits(trace) == {(39, 14): 1, (10, 4): 1, (0, 14): 1}
 
 
 @pytest.mark.parametrize(
