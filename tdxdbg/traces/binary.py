@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -10,14 +10,27 @@ import numpy as np
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import columns
-from tdxdbg.traces.columns import Block
-from tdxdbg.traces.join import Joiner
+from tdxdbg.traces.column_join import ColumnJoiner, OddEventError
+from tdxdbg.traces.columns import Block, BlockJoiner
 from tdxdbg.traces.meta import TraceMeta
 from tdxdbg.traces.native import Builder, Trace
 from tdxdbg.traces.reader import Pids, Reader
 
 #: Trace clocks that count nanoseconds (Documentation/trace/ftrace.rst).
 _NS_CLOCKS: Final = frozenset({"", "local", "global", "perf", "mono", "mono_raw", "boot", "tai"})
+
+
+_REMEDY: Final = "record kvm:kvm_userspace_exit or kvm:kvm_exit, best all of kvm"
+
+AnyJoiner = ColumnJoiner | BlockJoiner
+
+
+def quickly(read: Callable[[Callable[[Builder], AnyJoiner]], Trace]) -> Trace:
+    """`read` with what joins columns; where that does not do, again event by event."""
+    try:
+        return read(ColumnJoiner)
+    except OddEventError:
+        return read(BlockJoiner)
 
 
 def counts_ns(clock: str) -> bool:
@@ -42,11 +55,10 @@ class Importer(Reader):
 
     unit = "events"
 
-    def __init__(self, builder: Builder, pids: Pids, source: str) -> None:
+    def __init__(self, builder: Builder, joiner: AnyJoiner, pids: Pids, source: str) -> None:
+        super().__init__(joiner, pids, _REMEDY)
         self._builder = builder
-        super().__init__(
-            Joiner(builder), pids, "record kvm:kvm_userspace_exit or kvm:kvm_exit, best all of kvm"
-        )
+        self._blocks = joiner
         self._source = source
         self._wanted = np.array(sorted(self._pids), np.int64)
 
@@ -59,7 +71,7 @@ class Importer(Reader):
         for count in block.a[block.kind == columns.LOST].tolist():
             self._losses += 1
             self._lost += count
-        for source in columns.feed(self._joiner, block):
+        for source in self._blocks.feed_block(block):
             self.unread.add(source, "more threads than vCPU numbers")
         self._fed += len(block.kind)
 

@@ -8,7 +8,7 @@ when they are asked to read something.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -116,15 +116,20 @@ _EVENTS: Final[dict[int, Callable[[int, int, int, int, int], Event]]] = {
 }
 
 
-def feed(joiner: Joiner, block: Block) -> Iterator[int]:
-    """Gives a block to the joiner event by event; yields the source of what it refuses."""
-    rows = zip(*(column.tolist() for column in block), strict=True)
-    for kind, thread, time, source, *numbers in rows:
-        if kind == LOST:
-            joiner.lost()
-            continue
-        at = At(thread, None if time == NO_TIME else time, source)
-        try:
-            joiner.feed(at, event(kind, *numbers))
-        except ValueError:
-            yield source
+class BlockJoiner(Joiner):
+    """Joins blocks event by event: what decides where ways to do it quicker disagree."""
+
+    def feed_block(self, block: Block) -> list[int]:
+        """Many events; returns the sources of those that it refuses."""
+        refused = []
+        rows = zip(*(column.tolist() for column in block), strict=True)
+        for kind, thread, time, source, *numbers in rows:
+            if kind == LOST:
+                self.lost()
+                continue
+            at = At(thread, None if time == NO_TIME else time, source)
+            try:
+                self.feed(at, event(kind, *numbers))
+            except ValueError:
+                refused.append(source)
+        return refused

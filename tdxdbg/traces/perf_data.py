@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import BinaryIO
 
 from tdxdbg.traces.native import Builder, Trace
@@ -17,13 +18,16 @@ def sniff(head: bytes) -> bool:
 def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
     """Joins the events of the recording into exits; raises TraceError when there are none."""
     layout = read_layout(file, name)
-    from tdxdbg.traces.binary import Importer, metadata
+    from tdxdbg.traces.binary import AnyJoiner, Importer, metadata, quickly
     from tdxdbg.traces.perf_data_events import Events
 
-    with Builder(metadata("perf", layout.kernel), name) as builder:
-        importer = Importer(builder, pids, "perf")
-        for problem in layout.problems:
-            importer.note_problem(problem)
-        for block in Events(file, name, layout, importer).blocks():
-            importer.add(block)
-        return importer.finish(name)
+    def attempt(join: Callable[[Builder], AnyJoiner]) -> Trace:
+        with Builder(metadata("perf", layout.kernel), name) as builder:
+            importer = Importer(builder, join(builder), pids, "perf")
+            for problem in layout.problems:
+                importer.note_problem(problem)
+            for block in Events(file, name, layout, importer).blocks():
+                importer.add(block)
+            return importer.finish(name)
+
+    return quickly(attempt)

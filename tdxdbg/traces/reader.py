@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import BinaryIO, Final, NamedTuple
 
 from tdxdbg.errors import TraceError
-from tdxdbg.traces.join import At, Joiner
+from tdxdbg.traces.join import At, EventJoiner, Joiner
 from tdxdbg.traces.lines import Lines
 from tdxdbg.traces.meta import TraceMeta
 from tdxdbg.traces.native import Builder, Trace
@@ -56,7 +56,7 @@ class Reader:
     #: What is counted that cannot be read.
     unit = "lines"
 
-    def __init__(self, joiner: Joiner, pids: Pids, remedy: str) -> None:
+    def __init__(self, joiner: EventJoiner, pids: Pids, remedy: str) -> None:
         self.remedy = remedy
         self.unread = Unread()
         self.events = 0

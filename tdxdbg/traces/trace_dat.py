@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import BinaryIO
 
 from tdxdbg.errors import TraceError
@@ -42,15 +43,17 @@ def _in_order(layout: Layout) -> list[Buffer]:
 
 
 def _read(file: BinaryIO, name: str, layout: Layout, buffer: Buffer, pids: Pids) -> Trace:
-    from tdxdbg.traces.binary import Importer, metadata
+    from tdxdbg.traces.binary import AnyJoiner, Importer, metadata, quickly
     from tdxdbg.traces.trace_dat_events import Events
 
-    with Builder(metadata("trace-cmd", layout.kernel), name) as builder:
-        importer = Importer(builder, pids, "trace-cmd")
-        events = Events(file, name, layout, buffer, importer)
-        for block in events.blocks():
-            importer.add(block)
-        others = [item.name for item in layout.buffers if item is not buffer]
-        if others:
-            importer.note(f"trace instances left out: {len(others)}")
-        return importer.finish(name)
+    def attempt(join: Callable[[Builder], AnyJoiner]) -> Trace:
+        with Builder(metadata("trace-cmd", layout.kernel), name) as builder:
+            importer = Importer(builder, join(builder), pids, "trace-cmd")
+            for block in Events(file, name, layout, buffer, importer).blocks():
+                importer.add(block)
+            others = [item.name for item in layout.buffers if item is not buffer]
+            if others:
+                importer.note(f"trace instances left out: {len(others)}")
+            return importer.finish(name)
+
+    return quickly(attempt)
