@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
-from tdxdbg.cli.options import generation, kernel_option, open_trace, trace_argument
+from tdxdbg.cli.options import generation, kernel_option, open_trace, pid_option, trace_argument
 
 
 @click.command(epilog="Example: tdxdbg check td.tdxt --kernel 7.2")
 @trace_argument
 @kernel_option
-def command(trace: str, kernel: str | None) -> int:
+@pid_option
+def command(trace: str, kernel: str | None, pids: tuple[int, ...]) -> int:
     """Show where the recorded kernel and the engine differ.
 
     Each difference is one line: row, step, record, the field and both values.
@@ -20,7 +21,7 @@ def command(trace: str, kernel: str | None) -> int:
     from tdxdbg.cli.group import DOES_NOT_HOLD
     from tdxdbg.cli.progress import progress_bar
 
-    with open_trace(trace) as recording, progress_bar("checking") as report:
+    with open_trace(trace, pids) as recording, progress_bar("checking") as report:
         run = check(recording, generation(kernel), report)
         try:
             for difference in run:

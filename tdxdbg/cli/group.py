@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, str]] = {
     "live": "tdxdbg.cli.live",
     "record": "tdxdbg.cli.record",
     "print": "tdxdbg.cli.print_",
+    "import": "tdxdbg.cli.import_",
     "decode": "tdxdbg.cli.decode",
     "verify": "tdxdbg.cli.verify",
     "check": "tdxdbg.cli.check",

@@ -17,6 +17,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 #: The generations by name; written out so that --help imports no engine (a test compares).
 GENERATION_NAMES: Final = ("v19", "exits-v1", "6.16-rc1", "6.16", "7.2", "7.3")
 
+#: The keys of the formats, likewise.
+FORMAT_NAMES: Final = (
+    *("tdxt", "jsonl", "tracefs", "trace-cmd", "perf", "strace", "qemu", "bpftrace"),
+)
+
 
 def trace_argument(function: Function) -> Function:
     """TRACE: a recording of any known format, - for standard input."""
@@ -30,6 +35,18 @@ def kernel_option(function: Function) -> Function:
         metavar="GEN",
         type=click.Choice(GENERATION_NAMES),
         help=f"Kernel generation: {', '.join(GENERATION_NAMES)}. Default: the trace's own.",
+    )(function)
+
+
+def pid_option(function: Function) -> Function:
+    """--pid N, which may be given again."""
+    return click.option(
+        "--pid",
+        "pids",
+        type=click.IntRange(min=1),
+        multiple=True,
+        metavar="N",
+        help="Of a foreign recording, only what this process or thread did; may be given again.",
     )(function)
 
 
@@ -87,12 +104,18 @@ def generation(name: str | None) -> Generation | None:
     return BY_NAME[name]
 
 
-def open_trace(path: str) -> Trace:
+def open_trace(
+    path: str,
+    pids: tuple[int, ...] = (),
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    form: str = "",
+) -> Trace:
     """Open a recording; what is missing in it is said on standard error."""
     from tdxdbg.decode.text import safe
     from tdxdbg.traces import open_trace as open_any
 
-    trace = open_any(path)
+    trace = open_any(path, pid=pids, progress=progress, form=form)
     for problem in trace.problems:
         click.echo(f"tdxdbg: {safe(problem)}", err=True)
     return trace

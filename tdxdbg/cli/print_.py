@@ -14,6 +14,7 @@ from tdxdbg.cli.options import (
     generation,
     kernel_option,
     open_trace,
+    pid_option,
     trace_argument,
 )
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--count", type=click.IntRange(min=0), metavar="N", help="At most N exits.")
 @kernel_option
+@pid_option
 @click.option(
     "--format",
     "form",
@@ -46,6 +48,7 @@ def command(
     first: int,
     count: int | None,
     kernel: str | None,
+    pids: tuple[int, ...],
     form: str,
 ) -> None:
     """Print the decoded exits of a recording."""
@@ -53,7 +56,7 @@ def command(
     from tdxdbg.timeline import Timeline
 
     wanted = compiled_filter(filter_text)
-    with open_trace(trace) as recording:
+    with open_trace(trace, pids) as recording:
         timeline = Timeline(recording, generation(kernel))
         printed = 0
         for summary in _summaries(timeline, first):

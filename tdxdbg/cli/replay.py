@@ -8,6 +8,7 @@ from tdxdbg.cli.options import (
     compiled_filter,
     filter_option,
     kernel_option,
+    pid_option,
     trace_argument,
 )
 
@@ -18,6 +19,7 @@ from tdxdbg.cli.options import (
 @click.option("--at", type=click.IntRange(min=0), metavar="N", help="Start at exit number N.")
 @filter_option
 @click.option("--follow", is_flag=True, help="Go with the end of a recording that grows.")
+@pid_option
 @click.option("--theme", metavar="NAME", help="A theme of the themes folder.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters only.")
 def command(
@@ -26,6 +28,7 @@ def command(
     at: int | None,
     filter_text: str | None,
     follow: bool,
+    pids: tuple[int, ...],
     theme: str | None,
     ascii_only: bool,
 ) -> int:
@@ -43,6 +46,7 @@ def command(
             theme=theme,
             ascii_only=ascii_only,
             follow=follow,
+            pids=pids,
         )
     except ThemeError as error:
         raise click.UsageError(f"--theme: {error}") from error

@@ -115,7 +115,7 @@ class _Script:
         #: The only thread so far; None before the first, and after a second one.
         self._thread: int | None = None
         self._several = False
-        #: Events that name no thread, until one is known.
+        #: Events that name no thread, until the next line that names one.
         self._homeless: list[tuple[Line, int, Event]] = []
 
     def registers(self, line: Line) -> None:
@@ -148,7 +148,10 @@ class _Script:
         if self._reader.selective and not self._reader.wants(thread):
             return
         event = _returned(int(vcpu), int(reason), int(ret), words)
-        self._reader.event(line, int(thread), int(time), event)
+        if event is None:
+            self._reader.bad(line)
+        else:
+            self._reader.event(line, int(thread), int(time), event)
 
     def pairs(self, line: Line) -> None:
         """A line of a short script, or of something else that wrote to the same terminal."""
@@ -192,7 +195,7 @@ class _Script:
             self._give(line, time, event)
 
     def _of_no_thread(self, line: Line, time: int, event: Event) -> None:
-        if self._thread is None and not self._several and len(self._homeless) < _MAX_HOMELESS:
+        if not self._several and len(self._homeless) < _MAX_HOMELESS:
             self._homeless.append((line, time, event))
         else:
             self._give(line, time, event)

@@ -8,17 +8,24 @@ Facts: kvm_and_traces B1, "Line layouts".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import BinaryIO, Final
 
 from tdxdbg.traces import trace_cmd
 from tdxdbg.traces.kernel_lines import COMM_PID, EVENT, TIME, Layout, fits, read_kernel_lines
+from tdxdbg.traces.lines import Lines
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.reader import EVERYBODY, Line, Pids, Reader, TextFormat, read_text
 
 _US: Final = 1000
 
 LAYOUTS: Final = (
+    # What most files hold, without the options, which cost time.
+    Layout(
+        re.compile(
+            rb" *+[^ ].{0,64}?-(\d{1,10}) ++()\[(\d{1,6})\] [^ :]{1,12} ++"
+            rb"(\d{1,20})\.(\d{1,9}): " + EVENT
+        )
+    ),
     Layout(
         re.compile(
             COMM_PID + rb"(?:\(\s{0,8}(\d{1,10}|-{1,10})\)\s{1,8})?\[(\d{1,6})\]\s{1,8}"
@@ -37,7 +44,7 @@ LAYOUTS: Final = (
         re.compile(COMM_PID + rb"()(\d{1,6})[^\s\d]\S{1,12}\s{1,16}(\d{1,20})():\s{1,8}" + EVENT)
     ),
     # options/context-info off: the event alone.
-    Layout(re.compile(rb"()()()()()()(kvm_\w{1,60}|\w{1,64}(?=: \()):\s{0,32}(.*)")),
+    Layout(re.compile(rb"()()()()()(kvm_\w{1,60}:.*|\w{1,64}: \(.*)")),
 )
 _RAW: Final = re.compile(rb"\s{0,64}\d{1,10} \d{1,6} \d{1,20} type: \d{1,6}\s{0,8}$")
 _RAW_REMEDY: Final = (
@@ -59,24 +66,19 @@ def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
     return read_text(file, name, pids, _FORMAT)
 
 
-def _read(reader: Reader, lines: Iterable[Line]) -> None:
-    read_kernel_lines(reader, _looked_at(reader, lines), LAYOUTS)
-
-
-def _looked_at(reader: Reader, lines: Iterable[Line]) -> Iterable[Line]:
-    """The same lines; what some of them say of the whole recording is noted."""
-    for line in lines:
-        text = line[1]
-        if text.endswith(b"type: ", 0, -2) and _RAW.match(text):
+def _read(reader: Reader, lines: Lines) -> None:
+    def look(line: Line) -> None:
+        """What a line that is no event says of the whole recording."""
+        if _RAW.match(line[1]):
             reader.remedy = _RAW_REMEDY
-        if text[:1] == b"#":
-            written = _OVERWRITTEN.match(text)
-            if written is not None and int(written[2]) > int(written[1]):
-                reader.note_problem(
-                    f"the buffer held {written[1].decode()} of {written[2].decode()} events: "
-                    "the first ones are missing; use trace_pipe or a larger buffer_size_kb"
-                )
-        yield line
+        written = _OVERWRITTEN.match(line[1])
+        if written is not None and int(written[2]) > int(written[1]):
+            reader.note_problem(
+                f"the buffer held {written[1].decode()} of {written[2].decode()} events: "
+                "the first ones are missing; use trace_pipe or a larger buffer_size_kb"
+            )
+
+    read_kernel_lines(reader, lines, LAYOUTS, look)
 
 
 _FORMAT: Final = TextFormat(

@@ -8,17 +8,17 @@ layouts; an importer gives the layouts of its tool (facts: kvm_and_traces B1,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from tdxdbg.traces import kvm_fields, kvm_text
-from tdxdbg.traces.lines import MAX_LINE
+from tdxdbg.traces.lines import MAX_LINE, Lines
 from tdxdbg.traces.probes import Event
 from tdxdbg.traces.reader import Line, Reader
 
 
 class Layout(NamedTuple):
-    """`pattern` has the groups comm, thread, process, CPU, time, its fraction, event, text.
+    """`pattern` has the groups thread, process, CPU, time, its fraction, and event with its text.
 
     A group may be empty or missing. A time without a fraction counts `unit`
     ns; 0: it is a counter in no known unit.
@@ -28,15 +28,22 @@ class Layout(NamedTuple):
     unit: int = 0
 
 
-#: "comm-pid": the comm may hold spaces, digits, brackets, "/" and "-".
-COMM_PID: Final = rb"\s{0,64}(\S.{0,64}?)-(\d{1,10})\s{1,32}"
+#: Looks at a line.
+Look = Callable[[Line], None]
+
+#: "comm-": the comm may hold spaces, digits, brackets, "/" and "-".
+COMM_PID: Final = rb"\s{0,64}\S.{0,64}?-(\d{1,10})\s{1,32}"
 #: Seconds, or a counter.
 TIME: Final = rb"(\d{1,20})(?:\.(\d{1,9}))?"
 #: The event and what it says.
-EVENT: Final = rb"(\w{1,64}):\s{0,32}(.*)"
+EVENT: Final = rb"(\w{1,64}:.*)"
 
 #: What sniffing looks at.
 _SNIFFED_LINES: Final = 200
+#: Texts and threads that are remembered.
+_MOST: Final = 1 << 14
+#: "kvm_exit: text", also with the modifiers of a perf event.
+_NAMED: Final = re.compile(rb"(\w{1,64}):(?:[a-zA-Z]{1,8}:(?= ))?\s{0,32}(.*)")
 _SCALE: Final = tuple(10 ** (9 - digits) for digits in range(10))
 _COUNTER: Final = "times are a counter in no known unit (trace_clock): left out"
 #: How the text of a dynamic event starts: with its address, in brackets or as a field.
@@ -52,7 +59,7 @@ _LOST: Final = (
 _OTHERS: Final = (
     (b"header lines", re.compile(rb"cpus=\d{1,6}$|version = \d{1,3}$|CPU \d{1,6} is empty$")),
     (b"stack trace lines", re.compile(rb"=> |.{0,200}: <(?:user )?stack trace>$")),
-    (b"call chain lines", re.compile(rb"[0-9a-f]{4,16} \S.{0,400} \(.{0,400}\)$")),
+    (b"call chain lines", re.compile(rb"[0-9a-f]{6,16} \S")),
     (b"calls of functions", re.compile(rb".{0,200}: +\S{1,128} <-\S{1,128}$")),
     (b"other records of perf", re.compile(rb".{0,200}PERF_RECORD_[A-Z]")),
     (b"warnings", re.compile(rb"(?:trace-cmd|perf|[Ww]arning|Check IO/CPU overload)\b")),
@@ -67,50 +74,100 @@ def fits(head: bytes, patterns: Iterable[re.Pattern[bytes]]) -> bool:
     return any(pattern.match(line) for pattern in patterns for line in lines)
 
 
-def read_kernel_lines(reader: Reader, lines: Iterable[Line], layouts: Sequence[Layout]) -> None:
-    """Reads every line; the layout that fitted the last one is tried first."""
+def read_kernel_lines(
+    reader: Reader, lines: Lines, layouts: Sequence[Layout], look: Look | None = None
+) -> None:
+    """Reads every line; the layout that fitted the last one is tried first.
+
+    `look` sees the lines that are no events.
+    """
+    # Millions of lines go through here: what repeats is looked up, and little is called.
     order = list(layouts)
     match, unit = order[0].pattern.match, order[0].unit
-    parsers = kvm_text.PARSERS.get
-    names = reader.names
-    for line in lines:
-        found = match(line[1])
-        if found is None:
-            layout = _layout_of(line[1], order)
-            if layout is None:
-                _other(reader, line)
-                continue
-            match, unit = layout.pattern.match, layout.unit
+    texts = _Texts(reader)
+    known = texts.known
+    threads: dict[bytes, int] = {}
+    for first, block in lines.blocks():
+        for line in enumerate(block, first):
             found = match(line[1])
-            assert found is not None
-        comm, thread, process, cpu, whole, fraction, name, text = found.groups()
-        if reader.selective and not reader.wants(thread, process):
-            continue
-        event: Event | None
-        parser = parsers(name)
-        if parser is not None:
-            match_text = parser[0].match(text)
-            event = kvm_fields.raw(name, text) if match_text is None else parser[1](match_text)
-        else:
-            event = kvm_fields.dynamic(name, text) if text[:1] in _DYNAMIC else None
-            if event is None:
-                reader.unused(name)
+            if found is None:
+                layout = _layout_of(line[1], order)
+                if layout is None:
+                    if look is not None:
+                        look(line)
+                    _other(reader, line)
+                    continue
+                match, unit = layout.pattern.match, layout.unit
+                found = match(line[1])
+                assert found is not None
+            thread, whole, fraction, text = found.group(1, 4, 5, 6)
+            if reader.selective and not reader.wants(thread, found[2]):
                 continue
-        if fraction:
-            time = int(whole + fraction) * _SCALE[len(fraction)]
-        elif unit and whole:
-            time = int(whole) * unit
+            event = known.get(text)
+            if event is None:
+                event = texts.event(line, text)
+                if event is None:
+                    continue
+            if isinstance(event, bytes):
+                reader.unused(event)
+                continue
+            if fraction:
+                time = int(whole + fraction) * _SCALE[len(fraction)]
+            elif unit and whole:
+                time = int(whole) * unit
+            else:
+                time = None
+                if whole:
+                    reader.note(_COUNTER)
+            number = threads.get(thread)
+            if number is None:
+                number = _thread(reader, found, event)
+                if number is None:
+                    continue
+                if thread and len(threads) < _MOST:
+                    threads[thread] = number
+            reader.event(line, number, time, event)
+
+
+def _thread(reader: Reader, found: re.Match[bytes], event: Event) -> int | None:
+    """The number of a thread that was not met before, or of what stands for it."""
+    if not found[1]:
+        return reader.vcpu_on(int(found[3]) if found[3] else -1, event)
+    number = int(found[1])
+    reader.name_thread(number, found.string[: found.start(1)].strip(b" \t-"))
+    return number
+
+
+class _Texts:
+    """What the texts of events mean: most come again and again."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        #: The event of a text, or the name of one that carries nothing.
+        self.known: dict[bytes, Event | bytes] = {}
+
+    def event(self, line: Line, text: bytes) -> Event | bytes | None:
+        """What a text means that was not met before; None when it is not as it should be."""
+        found = _NAMED.match(text)
+        if found is None:
+            self._reader.bad(line)
+            return None
+        name, rest = found.groups()
+        meaning: Event | bytes | None
+        parser = kvm_text.PARSERS.get(name)
+        if parser is not None:
+            match = parser[0].match(rest)
+            meaning = kvm_fields.raw(name, rest) if match is None else parser[1](match)
         else:
-            time = None
-            if whole:
-                reader.note(_COUNTER)
-        if not thread:
-            reader.event(line, None, time, event, int(cpu) if cpu else -1)
-            continue
-        number = int(thread)
-        if number not in names:
-            reader.name_thread(number, comm)
-        reader.event(line, number, time, event)
+            dynamic = kvm_fields.dynamic(name, rest) if rest[:1] in _DYNAMIC else None
+            meaning = name if dynamic is None else dynamic
+        if meaning is None:
+            self._reader.garbled(line)
+            return None
+        if len(self.known) >= _MOST:
+            self.known.clear()
+        self.known[text] = meaning
+        return meaning
 
 
 def _layout_of(text: bytes, order: list[Layout]) -> Layout | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from tdxdbg.abi import kvm
@@ -41,9 +42,9 @@ _MMIO_KINDS: Final = {0: "unsatisfied-read", 1: "read", 2: "write"}
 def fields(text: bytes) -> Fields:
     """The pairs of a text by name; the first of a name counts."""
     result: Fields = {}
-    for found in _PAIR.finditer(text):
+    for found in islice(_PAIR.finditer(text), _MAX_FIELDS):
         name, small, value = found.groups()
-        if name not in result and len(result) < _MAX_FIELDS:
+        if name not in result:
             result[name] = int(small) if small else _number(name, value)
     return result
 

@@ -22,15 +22,18 @@ class Lines:
         self.count = 0
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        number = 0
+        for first, lines in self.blocks():
+            yield from enumerate(lines, first)
+
+    def blocks(self) -> Iterator[tuple[int, list[bytes]]]:
+        """Many lines at once, with the number of the first: calls for each would cost most."""
         for lines in self._blocks():
-            for line in lines:
-                number += 1
-                yield number, line if len(line) <= MAX_LINE else line[:MAX_LINE]
-            self.count = number
+            first = self.count + 1
+            self.count += len(lines)
+            longest = max(map(len, lines), default=0)
+            yield first, lines if longest <= MAX_LINE else [line[:MAX_LINE] for line in lines]
 
     def _blocks(self) -> Iterator[list[bytes]]:
-        """Many lines at once: a call for each would cost more than to understand it."""
         rest = b""
         chunk = self._file.read(_CHUNK).removeprefix(_BOM)
         while chunk:

@@ -27,7 +27,7 @@ from tdxdbg.traces.records import Kind, Record
 from tdxdbg.traces.search import SEARCH, first_of_row, good_before
 from tdxdbg.traces.tail import find_end
 from tdxdbg.traces.unpack import DamagedError, Slots
-from tdxdbg.traces.unread import Imported
+from tdxdbg.traces.unread import Imported, recall_import
 
 if TYPE_CHECKING:
     from tdxdbg.traces.spill import Spill
@@ -472,7 +472,9 @@ def read(file: BinaryIO, name: str) -> Trace:
     """Opens a `.tdxt` file of this or an older version; `name` is for messages."""
     while migrate := MIGRATIONS.get(_major(file)):
         file = migrate(file)
-    return Trace.open(file, name)
+    trace = Trace.open(file, name)
+    recall_import(trace.meta.extra.get("imported"), trace)
+    return trace
 
 
 def _major(file: BinaryIO) -> int:

@@ -7,12 +7,12 @@ Facts: kvm_and_traces B1, "Line layouts".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import BinaryIO, Final
 
 from tdxdbg.traces.kernel_lines import Layout, fits, read_kernel_lines
+from tdxdbg.traces.lines import Lines
 from tdxdbg.traces.native import Trace
-from tdxdbg.traces.reader import EVERYBODY, Line, Pids, Reader, TextFormat, read_text
+from tdxdbg.traces.reader import EVERYBODY, Pids, Reader, TextFormat, read_text
 
 # "tid" or "pid/tid": the thread is looked up first, in front of the process.
 _PID_TID: Final = rb"(?=(?:\d{1,10}/)?(\d{1,10})\s)(?:(\d{1,10})/)?\d{1,10}\s{1,16}"
@@ -20,11 +20,18 @@ _CPU: Final = rb"\[(\d{1,6})\]\s{1,16}"
 #: Behind the time there may be the period.
 _TIME: Final = rb"(\d{1,12})\.(\d{6,9}):\s{1,64}(?:\d{1,20}\s{1,32})?"
 #: "kvm:kvm_exit:", also with the modifiers of its recording.
-_EVENT: Final = rb"[a-zA-Z_]\w{0,63}:([a-zA-Z_]\w{0,63}):(?:[a-zA-Z]{1,8}:)?\s{0,32}(.*)"
+_EVENT: Final = rb"[a-zA-Z_]\w{0,63}:([a-zA-Z_]\w{0,63}:.*)"
 #: A comm, which may hold spaces and digits; no comment.
-_COMM: Final = rb"((?!#)\S.{0,64}?)\s{1,32}"
+_COMM: Final = rb"(?!#)\S.{0,64}?\s{1,32}"
 
 LAYOUTS: Final = (
+    # What most files hold, without the options, which cost time.
+    Layout(
+        re.compile(
+            rb" *+(?!#)[^ ].{0,64}? ++(\d{1,10}) ++()\[(\d{1,6})\] ++"
+            rb"(\d{1,12})\.(\d{6,9}): ++" + _EVENT
+        )
+    ),
     # The default, and -F comm,pid,tid,cpu,time,event,trace.
     Layout(re.compile(rb"\s{0,64}" + _COMM + _PID_TID + _CPU + _TIME + _EVENT)),
     # Any field may be missing.
@@ -47,7 +54,7 @@ def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
     return read_text(file, name, pids, _FORMAT)
 
 
-def _read(reader: Reader, lines: Iterable[Line]) -> None:
+def _read(reader: Reader, lines: Lines) -> None:
     read_kernel_lines(reader, lines, LAYOUTS)
 
 

@@ -16,7 +16,7 @@ from typing import BinaryIO, Final, NamedTuple
 from tdxdbg.abi import kvm
 from tdxdbg.engine import kvm_run
 from tdxdbg.engine.kvm_run import recorded_run
-from tdxdbg.engine.state import Answer, IoAnswer, MmioAnswer
+from tdxdbg.engine.state import IoAnswer, MmioAnswer
 from tdxdbg.traces.kernel_lines import fits
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.probes import Converted, Event, RunDetail, RunReturned
@@ -43,8 +43,11 @@ _CONVERT: Final = re.compile(
     rb"start %b size %b (shared_to_private|private_to_shared)\b" % (_HEX, _HEX)
 )
 _MAP_GPA: Final = re.compile(rb"gpa %b size %b attributes %b flags %b\b" % (_HEX, _HEX, _HEX, _HEX))
+_MAX_VCPUS: Final = 1 << 16
+#: Of one exit; the rest is not looked at.
+_MAX_ACCESSES: Final = 64
 _REGION: Final = re.compile(
-    rb"cpu (-?\d{1,5}) mr (?:0x)?[0-9a-f]{1,16} addr %b value %b size (\d{1,2})\b" % (_HEX, _HEX)
+    rb"cpu (-?\d{1,5}) mr ((?:0x)?[0-9a-f]{1,16}) addr %b value %b size (\d{1,2})\b" % (_HEX, _HEX)
 )
 
 
@@ -64,6 +67,7 @@ class _Access(NamedTuple):
     line: Line
     time: int | None
     write: bool
+    region: bytes
     address: int
     value: int
     size: int
@@ -74,8 +78,26 @@ class _Exit:
 
     def __init__(self, reason: int) -> None:
         self.reason = reason
-        self.first: _Access | None = None
-        self.accesses = 0
+        self.accesses: list[_Access] = []
+
+    def asked(self) -> tuple[_Access, bool] | None:
+        """The first access that the exit was for, and whether it was all of it; None: not known.
+
+        Before it QEMU does the writes that KVM had gathered (coalesced), to
+        other regions. A string, or pieces of one access, are several.
+        """
+        if not self.accesses:
+            return None
+        last = self.accesses[-1]
+        asked: list[_Access] = []
+        for access in reversed(self.accesses):
+            if (access.region, access.write) != (last.region, last.write):
+                break
+            asked.append(access)
+        first = asked[-1]
+        if last.write and any(access.address != first.address for access in asked):
+            return None
+        return first, len(asked) == 1
 
 
 class _Log:
@@ -135,7 +157,8 @@ class _Log:
         # KVM_RUN fails with EFAULT then; of no other errno QEMU goes on to this event.
         errno = EFAULT if reason == kvm.Exit.MEMORY_FAULT else 0
         self._say(thread, RunReturned(cpu, recorded_run(reason, b"", 0), errno))
-        self._exits[thread] = _Exit(reason)
+        if len(self._exits) < _MAX_VCPUS:
+            self._exits[thread] = _Exit(reason)
         self._last = thread
         return True
 
@@ -150,19 +173,20 @@ class _Log:
         found = _REGION.match(text)
         if found is None:
             return False
-        cpu, address, value, size = found.groups()
+        cpu, region, address, value, size = found.groups()
         exit_ = self._exits.get(self._vcpu_thread(int(cpu)))
-        if exit_ is None or exit_.reason not in (kvm.Exit.IO, kvm.Exit.MMIO):
+        if exit_ is None or cpu == b"-1" or exit_.reason not in (kvm.Exit.IO, kvm.Exit.MMIO):
             self._reader.unused(name)
             return True
-        exit_.accesses += 1
-        if exit_.first is not None:
+        if len(exit_.accesses) >= _MAX_ACCESSES:
             self._reader.unused(name)
             return True
+        if exit_.accesses:
+            self._reader.unused(name)
         write = name == b"memory_region_ops_write"
-        exit_.first = _Access(
-            self._line, self._time, write, int(address, 16), int(value, 16), int(size)
-        )
+        numbers = int(address, 16), int(value, 16), int(size)
+        access = _Access(self._line, self._time, write, region, *numbers)
+        exit_.accesses.append(access)
         return True
 
     def system_event(self, text: bytes, _: bytes) -> bool:
@@ -219,47 +243,46 @@ class _Log:
     def _end(self, thread: int) -> None:
         """The thread's exit is dealt with: what it did to a device is what the guest asked for."""
         exit_ = self._exits.pop(thread, None)
-        if exit_ is None or exit_.first is None:
+        asked = exit_.asked() if exit_ is not None else None
+        if exit_ is None or asked is None:
             return
-        access = exit_.first
-        detail = _io(access, exit_) if exit_.reason == kvm.Exit.IO else _mmio(access, exit_)
-        self._reader.event(access.line, thread, access.time, detail)
+        access, alone = asked
+        detail = _io(access, alone) if exit_.reason == kvm.Exit.IO else _mmio(access, alone)
+        if detail is None:
+            self._reader.garbled(access.line)
+        else:
+            self._reader.event(access.line, thread, access.time, detail)
 
 
-def _io(access: _Access, exit_: _Exit) -> RunDetail | None:
+def _io(access: _Access, alone: bool) -> RunDetail | None:
     if access.address > 0xFFFF:
         return None
     direction = kvm.EXIT_IO_OUT if access.write else kvm.EXIT_IO_IN
     values: dict[str, int | list[int]] = {"direction": direction, "port": access.address}
-    data = _data(access, exit_, 4)
-    if data is None:
-        # A string, or pieces of one access: how large it was is not told.
+    if not alone or access.size > 4:
         return RunDetail(known_run(kvm.Exit.IO, kvm_run.IO, values))
     values |= {"size": access.size, "count": 1}
+    data = _data(access)
     run = known_run(kvm.Exit.IO, kvm_run.IO, values, data if access.write else b"")
     return RunDetail(run, None if access.write else IoAnswer(data))
 
 
-def _mmio(access: _Access, exit_: _Exit) -> RunDetail:
+def _mmio(access: _Access, alone: bool) -> RunDetail:
     values: dict[str, int | list[int]] = {
         "phys_addr": access.address,
         "is_write": int(access.write),
     }
-    data = _data(access, exit_, 8)
-    answer: Answer | None = None
-    if data is not None:
-        values["len"] = access.size
-        if access.write:
-            values["data"] = list(data)
-        else:
-            answer = MmioAnswer(data)
-    return RunDetail(known_run(kvm.Exit.MMIO, kvm_run.MMIO, values), answer)
+    if not alone or access.size > 8:
+        return RunDetail(known_run(kvm.Exit.MMIO, kvm_run.MMIO, values))
+    values["len"] = access.size
+    data = _data(access)
+    if access.write:
+        values["data"] = list(data)
+    run = known_run(kvm.Exit.MMIO, kvm_run.MMIO, values)
+    return RunDetail(run, None if access.write else MmioAnswer(data))
 
 
-def _data(access: _Access, exit_: _Exit, most: int) -> bytes | None:
-    """The bytes of the access, when it was the only one."""
-    if exit_.accesses > 1 or not 1 <= access.size <= most:
-        return None
+def _data(access: _Access) -> bytes:
     return access.value.to_bytes(8, "little")[: access.size]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from types import MappingProxyType
 from typing import BinaryIO, Final, NamedTuple
 
@@ -47,7 +47,7 @@ class TextFormat(NamedTuple):
     source: str
     title: str
     remedy: str
-    read: Callable[[Reader, Iterable[Line]], None]
+    read: Callable[[Reader, Lines], None]
 
 
 class Reader:
@@ -59,10 +59,12 @@ class Reader:
     def __init__(self, joiner: EventJoiner, pids: Pids, remedy: str) -> None:
         self.remedy = remedy
         self.unread = Unread()
-        self.events = 0
         self._fed = 0
+        self._spared = 0
         self.left_out = 0
         self._joiner = joiner
+        self._feed = joiner.feed
+        self._garbled = 0
         self._pids = frozenset(pids)
         self.selective = bool(self._pids)
         self._unused: Counter[bytes] = Counter()
@@ -74,34 +76,24 @@ class Reader:
         self.names: dict[int, bytes] = {}
         #: Where the text tells no thread: the vCPU that runs on each CPU (-1: unknown).
         self._running: dict[int, int] = {}
+        self._vcpus: set[int] = set()
 
     # --- what a line can be -----------------------------------------------------------------
 
-    def event(
-        self,
-        line: Line,
-        thread: int | None,
-        time: int | None,
-        event: Event | None,
-        cpu: int = -1,
-    ) -> None:
-        """An event of a thread at a time in ns; None: its text is not as it should be."""
-        self.events += 1
-        if event is None:
-            self.unread.add(*line)
-            return
-        if thread is None:
-            thread = self._vcpu_on(cpu, event)
-            if thread is None:
-                self._unused[b"events that name no thread"] += 1
-                return
+    def event(self, line: Line, thread: int, time: int | None, event: Event) -> None:
+        """An event of a thread, at a time in ns."""
         if time is not None and time >= _END_OF_TIME:
             time = None
         try:
-            self._joiner.feed(At(thread, time, line[0]), event)
+            self._feed(At(thread, time, line[0]), event)
             self._fed += 1
         except ValueError:
-            self.unread.add(*line)
+            self.garbled(line)
+
+    def garbled(self, line: Line) -> None:
+        """An event whose text is not as it should be."""
+        self._garbled += 1
+        self.unread.add(*line)
 
     def wants(self, *numbers: bytes | None) -> bool:
         """Whether a line of this process or thread is wanted; it is counted if not."""
@@ -113,7 +105,7 @@ class Reader:
 
     def unused(self, name: bytes) -> None:
         """Something that carries nothing for an exit, by the name of its kind."""
-        self.events += 1
+        self._spared += 1
         self.other(name)
 
     def other(self, name: bytes, count: int = 1) -> None:
@@ -144,16 +136,28 @@ class Reader:
         if len(self.names) < _MAX_NAMES:
             self.names[thread] = name or b""
 
-    def _vcpu_on(self, cpu: int, event: Event) -> int | None:
-        """Stands for a thread: the vCPU that the event names, else the one on its CPU."""
+    def vcpu_on(self, cpu: int, event: Event) -> int | None:
+        """Where the text tells no thread: stands for it.
+
+        The vCPU that the event names, else the one on its CPU.
+        Where no CPU is told either (-1), only a vCPU that is alone can be meant.
+        """
         vcpu: int | None = getattr(event, "vcpu", None)
         if vcpu is not None:
             self._running[cpu] = ~vcpu
-        elif cpu not in self._running:
-            if len(self._running) > 1:
-                return None
-            return next(iter(self._running.values()), ~0)
-        return self._running[cpu]
+            self._vcpus.add(~vcpu)
+            return ~vcpu
+        if cpu in self._running and (cpu >= 0 or len(self._vcpus) == 1):
+            return self._running[cpu]
+        if self._vcpus:
+            self.unused(b"events that name no thread")
+            return None
+        return ~0
+
+    @property
+    def events(self) -> int:
+        """How many there were, whatever they told."""
+        return self._fed + self._garbled + self._spared
 
     # --- at the end ---------------------------------------------------------------------------
 

@@ -45,10 +45,12 @@ _RUN: Final = frozenset(
 _ATTRIBUTES: Final = frozenset((b"KVM_SET_MEMORY_ATTRIBUTES", b"0x4020aed2"))
 _VCPU: Final = re.compile(rb".{0,64}kvm-vcpu:(\d{1,5})")
 _UNFINISHED: Final = b"<unfinished ...>"
+#: No VM has more vCPUs.
+_MAX_UNFINISHED: Final = 1 << 16
 #: What it returned; an errno's name, or which exit; and -T.
 _RESULT: Final = re.compile(
-    rb"[^=]{0,256}= (-?\d{1,10}|\?)(?: (E[A-Z0-9]{1,20})\b)?"
-    rb"(?:.{0,128}?\(KVM_EXIT_([^)]{1,40})\))?(?:.{0,128}?<(\d{1,6})\.(\d{1,9})>)?\s{0,4}$"
+    rb"[^=]{0,256}= (-?\d{1,10}|\?)(?: (E[A-Z0-9]{1,20}))?(?: \((?!KVM_EXIT_)[^()]{0,256}\))?"
+    rb"(?: \(KVM_EXIT_([^()]{1,40})\))?(?: <(\d{1,6})\.(\d{1,9})>)?\s{0,8}$"
 )
 _RANGE: Final = re.compile(
     rb".{0,64}\{address=(0x[0-9a-f]{1,16}|\d{1,20}), size=(0x[0-9a-f]{1,16}|\d{1,20}), "
@@ -160,7 +162,8 @@ class _Log:
         stands = int(fd) if vcpu is None else vcpu
         call = _Call(int(thread) if thread else ~stands, vcpu, time)
         if rest.rstrip().endswith(_UNFINISHED):
-            self._unfinished[thread] = call
+            if len(self._unfinished) < _MAX_UNFINISHED:
+                self._unfinished[thread] = call
         else:
             self._returned(line, call, rest)
 

@@ -6,12 +6,12 @@ Facts: kvm_and_traces B1, "Line layouts" and "Decoder traps".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import BinaryIO, Final
 
 from tdxdbg.traces.kernel_lines import COMM_PID, EVENT, TIME, Layout, fits, read_kernel_lines
+from tdxdbg.traces.lines import Lines
 from tdxdbg.traces.native import Trace
-from tdxdbg.traces.reader import EVERYBODY, Line, Pids, Reader, TextFormat, read_text
+from tdxdbg.traces.reader import EVERYBODY, Pids, Reader, TextFormat, read_text
 
 #: What --ts-diff adds: ns since the event before; the first has none.
 _DIFF: Final = rb"(?:\(\+\d{1,20}\))?\s{0,32}"
@@ -20,6 +20,12 @@ _DEFAULT: Final = (
     COMM_PID + rb"()\[(\d{1,6})\]\s{1,16}(?:[^\s:]{1,12}\s{1,8})?" + TIME + rb":\s{1,32}" + _DIFF
 )
 LAYOUTS: Final = (
+    # What most files hold, without the options, which cost time.
+    Layout(
+        re.compile(
+            rb" *+[^ ].{0,64}?-(\d{1,10}) ++()\[(\d{1,6})\] ++(\d{1,20})\.(\d{1,9}): " + EVENT
+        )
+    ),
     Layout(re.compile(_DEFAULT + EVENT)),
     # -l: the CPU before the flags.
     Layout(
@@ -48,7 +54,7 @@ def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
     return read_text(file, name, pids, _FORMAT)
 
 
-def _read(reader: Reader, lines: Iterable[Line]) -> None:
+def _read(reader: Reader, lines: Lines) -> None:
     read_kernel_lines(reader, lines, LAYOUTS)
 
 

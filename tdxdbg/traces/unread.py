@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 _KEEP_LINES: Final = 1000
 _KEEP_REASONS: Final = 20
 _KEEP_LENGTH: Final = 200
+#: Of those, what goes into the metadata of a `.tdxt` file that was imported.
+_KEEP_IN_META: Final = 100
 
 
 class Imported(NamedTuple):
@@ -16,6 +18,55 @@ class Imported(NamedTuple):
     lines: int
     used: int
     unread: int
+
+
+class Noted(Protocol):
+    """A trace, as far as it says what was in the file that it came from."""
+
+    remarks: list[str]
+    unread: list[tuple[int, str]]
+    imported: Imported | None
+
+    def note_problem(self, line: str) -> None: ...
+
+    @property
+    def problems(self) -> list[str]: ...
+
+
+def import_to_json(imported: Imported, trace: Noted) -> dict[str, object]:
+    """What is known of an import, for the metadata of the file that keeps it."""
+    return {
+        **imported._asdict(),
+        "problems": trace.problems[:_KEEP_REASONS],
+        "remarks": trace.remarks[:_KEEP_REASONS],
+        "unread_lines": [list(item) for item in trace.unread[:_KEEP_IN_META]],
+    }
+
+
+def recall_import(data: object, trace: Noted) -> None:
+    """Gives a trace back what `import_to_json` kept; anything else is ignored."""
+    if not isinstance(data, dict):
+        return
+    source = data.get("source")
+    counts = [data.get(name) for name in Imported._fields[1:]]
+    lines, used, unread = (count if isinstance(count, int) else None for count in counts)
+    if not isinstance(source, str) or lines is None or used is None or unread is None:
+        return
+    trace.imported = Imported(source, lines, used, unread)
+    for problem in _texts(data.get("problems")):
+        trace.note_problem(problem)
+    trace.remarks.extend(_texts(data.get("remarks")))
+    kept = data.get("unread_lines")
+    for item in kept[:_KEEP_IN_META] if isinstance(kept, list) else []:
+        if isinstance(item, list) and len(item) == 2:
+            number, text = item
+            if isinstance(number, int) and isinstance(text, str):
+                trace.unread.append((number, text[:_KEEP_LENGTH]))
+
+
+def _texts(data: object) -> list[str]:
+    items = data[:_KEEP_REASONS] if isinstance(data, list) else []
+    return [item for item in items if isinstance(item, str)]
 
 
 class Unread:

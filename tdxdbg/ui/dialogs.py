@@ -152,7 +152,12 @@ def about_lines(timeline: Timeline, width: int) -> list[Line]:
     for name, value in rows:
         if value:
             lines += _field(name, value, room)
-    problems = [("damaged, missing", trace.problems), ("left out", trace.remarks)]
+    unread = [f"line {number}: {text}" for number, text in trace.unread]
+    problems = [
+        ("damaged, missing", trace.problems),
+        ("lines that could not be read", unread),
+        ("left out", trace.remarks),
+    ]
     for title, found in problems:
         if found:
             lines += [BLANK, line(word(title, "error"))]

@@ -151,8 +151,8 @@ class Exporting(Pointing, inherit_bindings=False):
         copy: Path | None = None
         try:
             path = Path(self.trace.name)
-            if not path.is_file():
-                # It came through a pipe: the other process needs a file.
+            if not (self.trace.grows and path.is_file()):
+                # It was imported, or came through a pipe: the other process needs a file.
                 path = copy = new_part(Path.cwd())
                 await asyncio.to_thread(copy.write_bytes, self.trace.data())
             kernel = self.timeline.generation.name

@@ -26,11 +26,12 @@ def run_replay(
     theme: str | None = None,
     ascii_only: bool = False,
     follow: bool = False,
+    pids: tuple[int, ...] = (),
 ) -> int:
     """Open a recording on the screen until the user quits; returns the exit status.
 
     `kernel` is a generation's name, `at` a row; `follow`: it is still being
-    written. Raises TraceError, FilterError,
+    written; `pids`: only of these processes or threads. Raises TraceError, FilterError,
     ThemeError, KeyError for an unknown kernel, and BackendError without a
     terminal; an error inside the screen is raised when the terminal is restored.
     """
@@ -40,7 +41,7 @@ def run_replay(
     settings, problems = load_settings()
     palette, problems = choose_palette(themes, theme, settings, problems)
     said = notice(themes)
-    with open_trace(path) as trace:
+    with open_trace(path, pid=pids) as trace:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise BackendError("replay needs a terminal; to a file or pipe use: tdxdbg print")
         if at is not None and at >= len(trace):

@@ -1,0 +1,78 @@
+"""tdxdbg import."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from tdxdbg.cli.options import FORMAT_NAMES, open_trace, pid_option
+
+if TYPE_CHECKING:
+    from tdxdbg.traces import Trace
+
+#: Unread lines that are shown.
+_SHOWN: Final = 5
+
+
+@click.command("import", epilog="Example: tdxdbg import trace.txt -o td.tdxt")
+@click.argument("recording", metavar="INPUT", type=click.Path(allow_dash=True))
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    required=True,
+    type=click.Path(allow_dash=True),
+    help="A new .tdxt file; - is standard output.",
+)
+@click.option(
+    "--format",
+    "form",
+    metavar="NAME",
+    type=click.Choice(FORMAT_NAMES),
+    help=f"What INPUT is: {', '.join(FORMAT_NAMES)}. Default: its content tells.",
+)
+@pid_option
+def command(recording: str, output: str, form: str | None, pids: tuple[int, ...]) -> None:
+    """Convert a recording of another tool, and say what was in it.
+
+    INPUT is a recording of any known format, - for standard input. FILE is
+    complete or not there at all: an interrupt leaves nothing behind.
+    """
+    from tdxdbg.cli.progress import progress_bar
+    from tdxdbg.traces.save import refuse_existing, save, write
+
+    if output != "-":
+        refuse_existing(output)
+    with progress_bar("reading") as report:
+        trace = open_trace(recording, pids, progress=report, form=form or "")
+    with trace:
+        if output == "-":
+            write(trace, sys.stdout.buffer)
+        else:
+            with progress_bar("writing") as report:
+                save(trace, output, report)
+        _say(recording, trace)
+
+
+def _say(recording: str, trace: Trace) -> None:
+    """What was read, used and left, each a line."""
+    from tdxdbg.decode.text import safe
+
+    lines = [_counts(trace)]
+    lines += [f"line {number}: {text}" for number, text in trace.unread[:_SHOWN]]
+    lines += trace.remarks
+    for text in lines:
+        click.echo(f"tdxdbg: {safe(recording)}: {safe(text)}", err=True)
+
+
+def _counts(trace: Trace) -> str:
+    exits = f"{len(trace)} exits"
+    imported = trace.imported
+    if imported is None:
+        return exits
+    return (
+        f"{imported.source}: {imported.lines} lines read, {imported.used} used, "
+        f"{imported.unread} could not be read: {exits}"
+    )
