@@ -69,8 +69,6 @@ class _Wanted(NamedTuple):
 #: In the order in which they are asked.
 FORMATS: Final = (
     Format("tdxdbg trace (.tdxt)", native.sniff, native.read, "tdxt"),
-    Format("trace.dat", trace_dat.sniff, trace_dat.read, "trace-dat", trace_dat.read),
-    Format("perf.data", perf_data.sniff, perf_data.read, "perf-data", perf_data.read),
     Format("JSON Lines", jsonl.sniff, jsonl.read, "jsonl"),
     Format("tracefs text (trace, trace_pipe)", ftrace.sniff, ftrace.read, "tracefs", ftrace.read),
     Format("trace-cmd report", trace_cmd.sniff, trace_cmd.read, "trace-cmd", trace_cmd.read),
@@ -78,6 +76,8 @@ FORMATS: Final = (
     Format("strace", strace.sniff, strace.read, "strace", strace.read),
     Format("QEMU trace log", qemu_log.sniff, qemu_log.read, "qemu", qemu_log.read),
     Format("bpftrace text or JSON", bpftrace.sniff, bpftrace.read, "bpftrace", bpftrace.read),
+    Format("trace.dat", trace_dat.sniff, trace_dat.read, "trace-dat", trace_dat.read),
+    Format("perf.data", perf_data.sniff, perf_data.read, "perf-data", perf_data.read),
 )
 
 

@@ -78,7 +78,13 @@ class Importer(Reader):
     def count(self, names: Mapping[str, int]) -> None:
         """Events that say nothing of exits, by name."""
         for name, count in names.items():
+            self._spared += count
             self.other(name.encode(), count)
+
+    def bad_event(self, source: int, size: int) -> None:
+        """An event that says what none can."""
+        self._garbled += 1
+        self.unread.add(source, f"{size} bytes")
 
     def problems(self) -> list[str]:
         lines = super().problems()

@@ -42,7 +42,7 @@ _NAMES: Final = {
 }
 #: Sub-functions whose arguments other events tell, as a kvm_hypercall does.
 _TOLD: Final = (SubFunction.IO, SubFunction.MMIO, SubFunction.RDMSR, SubFunction.WRMSR)
-#: So many single events are joined at once.
+#: So many events are joined at once.
 _AT_ONCE: Final = 1 << 15
 _NO_ROW: Final = -1
 
@@ -55,7 +55,7 @@ def _number(value: int | None) -> int:
 
 
 #: The kind of an event, and its numbers as `columns.event` takes them.
-_ROWS: Final[dict[type[Event], Callable[[Any], tuple[int, ...]]]] = {
+ROWS: Final[dict[type[Event], Callable[[Any], tuple[int, ...]]]] = {
     kvm_text.Exit: lambda event: (
         columns.EXIT, _number(event.reason), event.info1, event.info2, event.intr_info,
         _number(event.vcpu),
@@ -117,6 +117,9 @@ class ColumnJoiner:
         #: The number of the first of them.
         self._base = 0
         self._rows = 0
+        #: Events that wait for more: blocks, and behind them single ones.
+        self._blocks: list[Block] = []
+        self._count = 0
         self._waiting: list[tuple[int, ...]] = []
 
     def vcpus(self) -> dict[int, int]:
@@ -128,9 +131,13 @@ class ColumnJoiner:
 
     def feed_block(self, block: Block) -> list[int]:
         """Many events, none of which it refuses; raises OddEventError."""
-        self._feed_waiting()
+        if self._waiting:
+            self._gather()
         if len(block.kind):
-            self._join(block)
+            self._blocks.append(block)
+            self._count += len(block.kind)
+            if self._count >= _AT_ONCE:
+                self._feed_waiting()
         return []
 
     def finish(self) -> None:
@@ -143,7 +150,7 @@ class ColumnJoiner:
 
     def feed(self, at: At, event: Event) -> None:
         """One event, which is joined with those that follow; raises OddEventError."""
-        make = _ROWS.get(type(event))
+        make = ROWS.get(type(event))
         if make is None:
             raise OddEventError
         self._wait(at.thread, at.time, at.line, make(event))
@@ -154,21 +161,28 @@ class ColumnJoiner:
 
     def _wait(self, thread: int, time: int | None, source: int, numbers: tuple[int, ...]) -> None:
         self._waiting.append((thread, NO_TIME if time is None else time, source, *numbers))
-        if len(self._waiting) >= _AT_ONCE:
+        if len(self._waiting) + self._count >= _AT_ONCE:
             self._feed_waiting()
 
-    def _feed_waiting(self) -> None:
+    def _gather(self) -> None:
+        """Makes a block of the single events that wait."""
         waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
         thread, time, source, kind, *numbers = zip(*waiting, strict=True)
-        self._join(
+        self._blocks.append(
             Block(
                 np.array(kind, np.uint8),
                 np.array(thread, np.int64),
                 *(np.array(column, np.uint64) for column in (time, source, *numbers)),
             )
         )
+        self._count += len(waiting)
+
+    def _feed_waiting(self) -> None:
+        if self._waiting:
+            self._gather()
+        blocks, self._blocks, self._count = self._blocks, [], 0
+        if blocks:
+            self._join(columns.concatenate(blocks))
 
     # --- a block --------------------------------------------------------------------------
 
@@ -321,8 +335,9 @@ class _Work:
         before = np.cumsum(flags)
         first_number = self._base + len(self.records)
         #: How many records there are up to each event, that of the event left out.
-        self.so_far = (before - flags)[order] + first_number
-        self.number = np.where(makes, self.so_far, NOTHING)
+        self.so_far: I64 = (before - flags.astype(np.int64))[order] + first_number
+        self.number: I64 = self.so_far.copy()
+        self.number[~makes] = NOTHING
         if old:
             left = np.flatnonzero(self._is_left)
             self.number[left] = self._left.record[order[left]]

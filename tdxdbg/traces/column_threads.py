@@ -140,4 +140,6 @@ def _accesses(threads: Threads, old: int, read: Mask) -> None:
 
 def is_access(kind: npt.NDArray[np.uint8], a: U64) -> Mask:
     """What the guest asks for, which a return to userspace may take up."""
-    return ((kind == columns.PIO) & (a != 0)) | ((kind == columns.MMIO) & (a != columns.MMIO_READ))
+    pio: Mask = (kind == columns.PIO) & (a != 0)
+    mmio: Mask = (kind == columns.MMIO) & (a != columns.MMIO_READ)
+    return pio | mmio

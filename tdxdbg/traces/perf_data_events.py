@@ -80,7 +80,6 @@ class Events:
         view = np.frombuffer(data, np.uint8)
         importer = self._importer
         at = np.array(walk.samples, np.int64)
-        importer.events += len(at)
         samples = self._samples.read(view, at)
         raw = Raw(
             view,
@@ -92,7 +91,7 @@ class Events:
         )
         found = self._columns.block(raw)
         for number in np.flatnonzero(found.bad | samples.bad).tolist():
-            importer.unread.add(start + int(at[number]), f"{int(samples.length[number])} bytes")
+            importer.bad_event(start + int(at[number]), int(samples.length[number]))
         names: dict[str, int] = {}
         for number, count in found.unused.items():
             name = self._columns.name(number)

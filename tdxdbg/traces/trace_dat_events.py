@@ -80,7 +80,6 @@ class Events:
         """`owners` and `sources` say whose a page is, and where in the file."""
         view = np.frombuffer(data, np.uint8)
         decoded = ring_buffer.decode(view, self._page_size, self._layout.page)
-        self._importer.events += len(decoded.at)
         source = sources[0][decoded.page]
         source += sources[1][decoded.page] * (decoded.at - decoded.page * self._page_size)
         time = decoded.time
@@ -117,7 +116,7 @@ class Events:
         importer = self._importer
         bad = np.flatnonzero(found.bad)
         for at in bad.tolist():
-            importer.unread.add(int(source[at]), f"{int(decoded.length[at])} bytes")
+            importer.bad_event(int(source[at]), int(decoded.length[at]))
         for page in decoded.damaged.tolist():
             importer.unread.add(int(sources[0][page]), "a page whose events do not fit into it")
         names: Counter[str] = Counter()

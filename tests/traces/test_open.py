@@ -37,6 +37,8 @@ FTRACE = (DATA / "ftrace_tgid.txt").read_bytes()
         (FTRACE.split(b"\n", 12)[-1], FORMATS[2].name),
         ((DATA / "ftrace_trace_pipe.txt").read_bytes(), FORMATS[2].name),
         (b"# tracer: nop\n", FORMATS[2].name),
+        ((DATA / "demo3.trace.dat").read_bytes(), "trace.dat"),
+        ((DATA / "demo3.perf.data").read_bytes(), "perf.data"),
     ],
 )
 def test_one_format_recognises_it(data: bytes, name: str) -> None:
