@@ -332,10 +332,11 @@ class _Work:
         # In the order of the recording.
         flags = np.zeros(self._total, np.bool_)
         flags[order[makes]] = True
-        before = np.cumsum(flags)
+        before: I64 = np.cumsum(flags, dtype=np.int64)
         first_number = self._base + len(self.records)
         #: How many records there are up to each event, that of the event left out.
-        self.so_far: I64 = (before - flags.astype(np.int64))[order] + first_number
+        self.so_far: I64 = before[order]
+        self.so_far += first_number - makes
         self.number: I64 = self.so_far.copy()
         self.number[~makes] = NOTHING
         if old:

@@ -13,17 +13,29 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from tdxdbg.traces.byte_columns import (
+    MARGIN,
+    UNKNOWN,
+    Bytes,
+    Codes,
+    Meanings,
+    decimal,
+    hashes,
+    last_bytes,
+    next_byte,
+    not_digits,
+    trailing_digits,
+    words_of,
+)
 from tdxdbg.traces.column_join import ROWS, OddEventError
 from tdxdbg.traces.columns import I64, U64, Block, Mask
 from tdxdbg.traces.kernel_lines import KernelLines, Layout, meaning, thread_name
+from tdxdbg.traces.kvm_text import PARSERS, Instruction
 from tdxdbg.traces.lines import split
 from tdxdbg.traces.reader import Reader
+from tdxdbg.traces.text_shapes import Rows, Shapes, Understood
 
-#: Spaces in front of the first line, so that eight bytes may be read before any place.
-_FRONT: Final = 16
-_BACK: Final = 16
 #: The parts of a line that are looked up are no longer, in bytes.
 _MOST_BEFORE: Final = 100
 _MOST_BETWEEN: Final = 48
@@ -31,19 +43,8 @@ _MOST_BEHIND: Final = 400
 #: When more lines than one in so many have to be read one by one, all are.
 _MOST_ODD: Final = 4
 _SECOND: Final = 1_000_000_000
-_UNKNOWN: Final = -1
-#: Of a part that no quick way reads.
-_ODD: Final = -2
-_SLOTS: Final = 1 << 16
-_SLOT_SHIFT: Final = np.uint64(48)
-_MOST_MEANINGS: Final = 1 << 17
-_FACTOR: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
-_MIX: Final = np.uint64(29)
-_MASKS: Final = np.array([(1 << 8 * size) - 1 for size in range(8)] + [(1 << 64) - 1], np.uint64)
-_ZEROS: Final = np.uint64(0x3030_3030_3030_3030)
-
-Bytes = npt.NDArray[np.uint8]
-Codes = npt.NDArray[np.int32]
+#: Whole texts that are remembered.
+_MOST_TEXTS: Final = 1 << 15
 
 
 class _Spans(NamedTuple):
@@ -60,23 +61,6 @@ class _Spans(NamedTuple):
         return tuple(int(column[line]) for column in self)
 
 
-class _Meanings:
-    """What parts of lines mean: a table by their hashes. A meaning is a small number."""
-
-    def __init__(self) -> None:
-        self._keys = np.zeros(_SLOTS, np.uint64)
-        self._codes = np.full(_SLOTS, _UNKNOWN, np.int32)
-
-    def find(self, keys: U64) -> Codes:
-        """The meanings of these; _UNKNOWN where there is none yet."""
-        slot = (keys >> _SLOT_SHIFT).astype(np.int64)
-        return np.where(self._keys[slot] == keys, self._codes[slot], np.int32(_UNKNOWN))
-
-    def learn(self, key: np.uint64, code: int) -> None:
-        slot = int(key >> _SLOT_SHIFT)
-        self._keys[slot], self._codes[slot] = key, code
-
-
 class LineColumns:
     """Reads chunks of lines; `feed` takes blocks of events, `plain` the odd lines."""
 
@@ -88,59 +72,71 @@ class LineColumns:
         self._forget()
 
     def _forget(self) -> None:
-        self._before, self._between, self._behind = _Meanings(), _Meanings(), _Meanings()
+        self._before, self._between, self._behind = Meanings(), Meanings(), Meanings()
+        self._shapes = Shapes(self._understand)
         self._threads: list[int] = []
         self._thread_names: list[bytes] = []
         self._named: set[int] = set()
-        #: kind and numbers of each meaning; kind 0: events that carry nothing, by name.
-        self._rows: list[tuple[int, ...]] = []
-        self._names: list[bytes] = []
+        #: Kind and numbers of each text; kind 0: events that carry nothing, by name.
         self._table = np.zeros((0, 6), np.uint64)
+        self._names: dict[bytes, int] = {}
 
     def read(self, first: int, data: bytes) -> None:
         """Lines without the end of the last one, the first of this number."""
         layout = self._plain.layouts[0]
-        if layout is not self._layout or len(self._rows) > _MOST_MEANINGS:
+        if layout is not self._layout:
             self._layout = layout
             self._forget()
-        text = bytes(_FRONT) + data + b"\n" + bytes(_BACK)
+        text = bytes(MARGIN) + data + b"\n" + bytes(MARGIN)
         view = np.frombuffer(text, np.uint8)
         spans, time, good = _take_apart(view)
         count = len(good)
-        codes = np.full((3, count), _UNKNOWN, np.int32)
+        codes = np.full((3, count), UNKNOWN, np.int32)
         at = np.flatnonzero(good)
         if len(at) * _MOST_ODD < count:
             self._plain.read(first, split(data))
             return
-        codes[:, at] = self._look_up(text, view, _Spans(*(span[at] for span in spans)))
+        codes[:, at], table = self._look_up(text, view, _Spans._make(span[at] for span in spans))
         odd = np.flatnonzero((codes < 0).any(axis=0))
-        self._give(first, text, spans, time, codes, odd)
+        self._give(first, text, spans, time, table, codes, odd)
 
-    def _look_up(self, text: bytes, view: Bytes, spans: _Spans) -> Codes:
-        words = np.ndarray(len(view) - 7, "<u8", view, strides=(1,))
+    def _look_up(self, text: bytes, view: Bytes, spans: _Spans) -> tuple[Codes, Rows]:
+        """What the three parts of lines mean; of the last one, a row in a table."""
+        words = words_of(view)
         keys = (
-            _hash(words, spans.start, spans.bracket),
-            _hash(words, spans.bracket, spans.time),
-            _hash(words, spans.colon, spans.end),
+            hashes(words, spans.start, spans.bracket),
+            hashes(words, spans.bracket, spans.time),
+            hashes(words, spans.colon, spans.end),
         )
-        tables = (self._before, self._between, self._behind)
-        codes = np.stack([table.find(key) for table, key in zip(tables, keys, strict=True)])
-        unknown = np.flatnonzero((codes == _UNKNOWN).any(axis=0))
+        before, between = self._before.find(keys[0]), self._between.find(keys[1])
+        unknown = np.flatnonzero((before == UNKNOWN) | (between == UNKNOWN))
         if len(unknown):
-            met: set[tuple[int, ...]] = set()
+            met: set[tuple[int, int]] = set()
             for line in unknown.tolist():
-                key = tuple(int(column[line]) for column in keys)
+                key = int(keys[0][line]), int(keys[1][line])
                 if key not in met:
                     met.add(key)
-                    self._learn(text, spans.of(line), key)
-            codes = np.stack([table.find(key) for table, key in zip(tables, keys, strict=True)])
-            self._table = np.array(self._rows, np.uint64).reshape(-1, 6)
-        return codes
+                    self._learn(text, spans.of(line), keys[0][line:][:1], keys[1][line:][:1])
+            before, between = self._before.find(keys[0]), self._between.find(keys[1])
+        behind, both = self._behind.find(keys[2]), self._table
+        unknown = np.flatnonzero((behind == UNKNOWN) & (before >= 0) & (between >= 0))
+        if len(unknown):
+            rows, good = self._shapes.rows(
+                text, view, spans.start[unknown], spans.colon[unknown] + 1, spans.end[unknown]
+            )
+            count = len(self._table)
+            codes = np.arange(count, count + len(rows), dtype=np.int32)
+            behind[unknown] = np.where(good, codes, np.int32(UNKNOWN))
+            both = np.concatenate([self._table, rows])
+            if count < _MOST_TEXTS:
+                self._table = both
+                self._behind.learn(keys[2][unknown[good]], codes[good])
+        return np.stack([before, between, behind]), both
 
     # --- what parts mean --------------------------------------------------------------------
 
-    def _learn(self, text: bytes, spans: tuple[int, ...], keys: tuple[int, ...]) -> None:
-        """Reads one line by its pattern, and remembers what its parts mean."""
+    def _learn(self, text: bytes, spans: tuple[int, ...], before: U64, between: U64) -> None:
+        """Reads one line by its pattern, and remembers what stands in front of its time."""
         assert self._layout is not None
         start, bracket, time, colon, end = spans
         found = self._layout.pattern.match(text[start:end])
@@ -149,40 +145,43 @@ class LineColumns:
         places = (found.start(3) - 1, found.start(4), found.end(5))
         if places != (bracket - start, time - start, colon - start):
             return
-        before, between, behind = (np.uint64(key) for key in keys)
-        self._before.learn(before, len(self._threads))
+        self._before.learn(before, np.array([len(self._threads)], np.int32))
         self._threads.append(int(found[1]))
         self._thread_names.append(thread_name(found))
-        self._between.learn(between, 0)
-        self._behind.learn(behind, self._meaning(found[6]))
+        self._between.learn(between, np.zeros(1, np.int32))
 
-    def _meaning(self, text: bytes) -> int:
-        event = meaning(text)
+    def _understand(self, line: bytes) -> Understood | None:
+        """What the event of a line is; None when it is not as it should be."""
+        assert self._layout is not None
+        found = self._layout.pattern.match(line)
+        event = None if found is None else meaning(found[6])
         if event is None:
-            return _ODD
+            return None
         if isinstance(event, bytes):
-            row: tuple[int, ...] = (0, self._number_of(event), 0, 0, 0, 0)
-        else:
-            make = ROWS.get(type(event))
-            if make is None:
-                raise OddEventError
-            row = make(event)
-        self._rows.append(row)
-        return len(self._rows) - 1
+            return Understood((0, self._number_of(event), 0, 0, 0, 0), event not in PARSERS)
+        make = ROWS.get(type(event))
+        if make is None:
+            raise OddEventError
+        return Understood(make(event), isinstance(event, Instruction))
 
     def _number_of(self, name: bytes) -> int:
-        if name not in self._names:
-            self._names.append(name)
-        return self._names.index(name)
+        return self._names.setdefault(name, len(self._names))
 
     # --- events ---------------------------------------------------------------------------
 
     def _give(
-        self, first: int, text: bytes, spans: _Spans, time: U64, codes: Codes, odd: I64
+        self,
+        first: int,
+        text: bytes,
+        spans: _Spans,
+        time: U64,
+        table: Rows,
+        codes: Codes,
+        odd: I64,
     ) -> None:
         """Events in the order of their lines, the odd ones one by one."""
         good = np.flatnonzero((codes >= 0).all(axis=0))
-        rows = self._table[codes[2, good]]
+        rows = table[codes[2, good]]
         carries = rows[:, 0] != 0
         self._count(rows[~carries, 1])
         at, rows = good[carries], rows[carries]
@@ -210,8 +209,9 @@ class LineColumns:
     def _count(self, names: U64) -> None:
         """Counts events that carry nothing."""
         counts = np.bincount(names.astype(np.int64), minlength=0)
-        for number in np.flatnonzero(counts).tolist():
-            self._reader.unused(self._names[number], int(counts[number]))
+        for name, number in self._names.items():
+            if number < len(counts) and counts[number]:
+                self._reader.unused(name, int(counts[number]))
 
     def _new_names(self, at: I64, codes: Codes) -> list[tuple[int, int, bytes]]:
         """Threads that were not met before: (line, number, name), the first line last."""
@@ -236,17 +236,17 @@ def _take_apart(view: Bytes) -> tuple[_Spans, U64, Mask]:
     """Where the parts of each line are, its time in ns, and whether it has them."""
     end = np.flatnonzero(view == ord("\n"))
     start = np.empty(len(end), np.int64)
-    start[:1] = _FRONT
+    start[:1] = MARGIN
     start[1:] = end[:-1] + 1
-    bracket, good = _next(view, ord("["), start, end)
-    colon, has_colon = _next(view, ord(":"), bracket, end)
+    bracket, good = next_byte(view, ord("["), start, end)
+    colon, has_colon = next_byte(view, ord(":"), bracket, end)
     good &= has_colon
-    words = np.ndarray(len(view) - 7, "<u8", view, strides=(1,))
+    words = words_of(view)
     short = view[colon - 7] == ord(".")
     good &= short | (view[colon - 10] == ord("."))
     dot = colon - np.where(short, 7, 10)
     seconds = words[dot - 8]
-    digits = _trailing_digits(seconds)
+    digits = trailing_digits(seconds)
     good &= (digits > 0) & (digits < 8)
     time_at = dot - digits
     spans = _Spans(start, bracket, time_at, colon, end)
@@ -256,61 +256,9 @@ def _take_apart(view: Bytes) -> tuple[_Spans, U64, Mask]:
     # Six digits as the last ones of eight, or eight of nine.
     eight = np.where(short, fraction << np.uint64(16) | np.uint64(0x3030), fraction)
     ninth = view[np.minimum(dot + 9, len(view) - 1)] - np.uint8(ord("0"))
-    good &= (_not_digits(eight) == 0) & (short | (ninth < 10))
-    low = ((8 - np.clip(digits, 1, 8)) * 8).astype(np.uint64)
-    filled = (seconds >> low << low) | (_ZEROS & ~(np.uint64(0xFFFF_FFFF_FFFF_FFFF) << low))
+    good &= (not_digits(eight) == 0) & (short | (ninth < 10))
+    filled = last_bytes(seconds, np.clip(digits, 0, 8))
     nanos = np.where(
-        short, _number(eight) * np.uint64(1000), _number(eight) * np.uint64(10) + ninth
+        short, decimal(eight) * np.uint64(1000), decimal(eight) * np.uint64(10) + ninth
     )
-    return spans, _number(filled) * np.uint64(_SECOND) + nanos, good
-
-
-def _next(view: Bytes, byte: int, start: I64, end: I64) -> tuple[I64, Mask]:
-    """The first such byte of each line from `start` on, and whether there is one."""
-    places = np.flatnonzero(view == byte)
-    if not len(places):
-        return start, np.zeros(len(start), np.bool_)
-    index = np.searchsorted(places, start)
-    found = places[np.minimum(index, len(places) - 1)]
-    good = (index < len(places)) & (found < end)
-    return np.where(good, found, start), good
-
-
-def _not_digits(word: U64) -> U64:
-    """Bits in each byte of a word that is no digit."""
-    value = word ^ _ZEROS
-    low = value & np.uint64(0x7F7F_7F7F_7F7F_7F7F)
-    return (low + np.uint64(0x0606_0606_0606_0606) | value) & np.uint64(0xF0F0_F0F0_F0F0_F0F0)
-
-
-def _trailing_digits(word: U64) -> I64:
-    """How many digits a text of eight bytes ends in."""
-    _, exponent = np.frexp(_not_digits(word).astype(np.float64))
-    return (64 - exponent.astype(np.int64)) // 8
-
-
-def _number(word: U64) -> U64:
-    """The number that eight digits are: pairs, then fours, then all."""
-    word = word - _ZEROS
-    word = word * np.uint64(10) + (word >> np.uint64(8))
-    pairs = np.uint64(0x0000_00FF_0000_00FF)
-    high = (word & pairs) * np.uint64(0x000F_4240_0000_0064)
-    low = (word >> np.uint64(16) & pairs) * np.uint64(0x0000_2710_0000_0001)
-    return (high + low) >> np.uint64(32)
-
-
-def _hash(words: U64, start: I64, end: I64) -> U64:
-    """A hash of the bytes from `start` to `end`, for each."""
-    length = end - start
-    key = length.astype(np.uint64) * _FACTOR
-    longest = int(length.max(initial=0))
-    some = np.arange(len(start))
-    for at in range(0, longest, 8):
-        left = length[some] - at
-        if (left <= 0).any():
-            some = some[left > 0]
-            left = length[some] - at
-        value = words[start[some] + at] & _MASKS[np.minimum(left, 8)]
-        mixed = (key[some] ^ value) * _FACTOR
-        key[some] = mixed ^ mixed >> _MIX
-    return key
+    return spans, decimal(filled) * np.uint64(_SECOND) + nanos, good

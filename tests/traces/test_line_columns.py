@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from tdxdbg.errors import TraceError
-from tdxdbg.traces import ftrace, line_columns, lines, perf_script, reader, trace_cmd
+from tdxdbg.traces import ftrace, line_columns, lines, perf_script, reader, text_shapes, trace_cmd
 from tdxdbg.traces.native import Trace
 from tests.traces.trace_dat_files import DATA
 
@@ -121,7 +121,47 @@ def test_lines_of_all_kinds(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_remembered_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_columns, "_MOST_MEANINGS", 5)
+    monkeypatch.setattr(line_columns, "_MOST_TEXTS", 5)
+    monkeypatch.setattr(text_shapes, "_MOST_SHAPES", 3)
     monkeypatch.setattr(lines, "_CHUNK", 300)
     rows = [line(at, f"kvm_userspace_exit: reason KVM_EXIT_X ({at % 23})") for at in range(400)]
+    check("ftrace", "\n".join(rows).encode(), monkeypatch)
+
+
+NUMBERS = """
+kvm_exit: vcpu 0 reason EPT_VIOLATION rip 0x{} info1 0x{} info2 0x{} intr_info 0x{} error_code 0x0
+kvm_exit: reason EPT_VIOLATION rip 0x{} info {} {}
+kvm_exit: vcpu 0 reason 0x{} rip 0x0 info1 0x{} info2 0x0 intr_info 0x0 error_code 0x0
+kvm_page_fault: vcpu 0 rip 0x{} address 0x{} error_code 0x{}
+kvm_mmio: mmio write len 4 gpa 0x{} val 0x{}
+kvm_pio: pio_write at 0x{} size 1 count 1 val 0x{}
+kvm_msr: msr_read {} = 0x{}
+kvm_hypercall: nr 0x{} a0 0x{} a1 0x{} a2 0x{} a3 0x{}
+kvm_exit: exit_reason=0x{} guest_rip=0x{} isa=1 info1=0x{} info2=0x{} intr_info=0x{} vcpu_id=0
+kvm_mmio: type=0x{} len=4 gpa=0x{} val=0x{}
+kvm_userspace_exit: reason 0x{} (40)
+kvm_emulate_insn: 0:{}:b0 11 (prot64)
+kvm_fpu: 0x{}
+kvm_cr: cr_write {} = 0x{}
+tdx_exit: (0x{}) ret=0x{} rcx=0x{}
+"""
+
+
+@pytest.mark.parametrize("text", NUMBERS.strip().split("\n"))
+def test_numbers_of_all_sizes(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "_CHUNK", 3000)
+    chance = Random(text)
+    rows = [line(0, "kvm_userspace_exit: reason KVM_EXIT_MMIO (6)")]
+    for at in range(150):
+        numbers = [
+            chance.choice(
+                (f"{chance.getrandbits(chance.choice((3, 8, 17, 32, 64))):x}", "0", "dead")
+            )
+            for _ in range(text.count("{}"))
+        ]
+        if chance.random() < 0.1:
+            numbers[0] = chance.choice(
+                ("ffffffff", "0ff", "0" * 20, "", "x", "FF", "1 ", "-1", "3g")
+            )
+        rows.append(line(at, text.format(*numbers)))
     check("ftrace", "\n".join(rows).encode(), monkeypatch)
