@@ -26,7 +26,7 @@ from tdxdbg.traces.join import MAX_OPEN, At
 from tdxdbg.traces.layout import NO_TIME
 from tdxdbg.traces.native import Builder
 from tdxdbg.traces.probes import Event
-from tdxdbg.traces.record_columns import Matrix, empty, seal
+from tdxdbg.traces.record_columns import ROWS_STARTED, Matrix, empty, seal
 from tdxdbg.traces.seen import FOLDED, TDVMCALL_MASK
 
 #: Threads of larger numbers are looked up one by one.
@@ -43,7 +43,7 @@ _NAMES: Final = {
 #: Sub-functions whose arguments other events tell, as a kvm_hypercall does.
 _TOLD: Final = (SubFunction.IO, SubFunction.MMIO, SubFunction.RDMSR, SubFunction.WRMSR)
 #: So many events are joined at once.
-_AT_ONCE: Final = 1 << 15
+_AT_ONCE: Final = 1 << 14
 _NO_ROW: Final = -1
 
 
@@ -267,9 +267,14 @@ class ColumnJoiner:
         if not count:
             return
         done = self._records[:count]
-        column_records.went_to_userspace(done, np.flatnonzero(self._to_userspace[:count]))
-        seal(done)
-        self._builder.add_packed(done.data, count, int(done[-1, 2]))
+        gone = np.flatnonzero(self._to_userspace[:count])
+
+        def pack() -> memoryview:
+            column_records.went_to_userspace(done, gone)
+            seal(done)
+            return done.data
+
+        self._builder.add_packed(pack, count, int(done[-1, ROWS_STARTED]))
         self._records = self._records[count:]
         self._to_userspace = self._to_userspace[count:]
         self._base += count

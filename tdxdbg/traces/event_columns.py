@@ -21,6 +21,8 @@ from tdxdbg.traces.layout import NO_TIME
 
 #: Of an event that stands without its thread.
 NO_THREAD: Final = -1 << 32
+#: Greater than the number of any event, which has 16 bits.
+_NO_EVENT: Final = 1 << 16
 _U32: Final = 0xFFFF_FFFF
 _ISA_VMX: Final = 1
 
@@ -103,37 +105,45 @@ class Columns:
 
     def block(self, raw: Raw) -> Found:
         """The events that say something of exits, in order."""
-        bad = np.zeros(len(raw.at), np.bool_)
+        count = len(raw.at)
+        bad = np.zeros(count, np.bool_)
         type_field = self._common.get("common_type")
-        if type_field is None or type_field.size != 2:
+        if not count or type_field is None or type_field.size != 2:
             return Found(columns.empty(), np.empty(0, np.int64), ~bad, {})
         bad |= raw.length < type_field.offset + 2
-        readable = np.where(bad, 0, raw.at)
-        numbers = gather(raw.data, readable + type_field.offset, 2) if len(raw.at) else raw.time
-        numbers = np.where(bad, np.uint64(1 << 32), numbers)
-        other = ~bad
-        parts: list[tuple[I64, Block]] = []
+        number = gather(raw.data, np.where(bad, 0, raw.at) + type_field.offset, 2).view(np.int64)
+        number[bad] = _NO_EVENT
+        kind = np.zeros(count, np.uint8)
+        thread = np.zeros(count, np.int64)
+        numbers = {name: np.zeros(count, np.uint64) for name in "abcde"}
+        unused = np.bincount(number, minlength=_NO_EVENT + 1)
+        unused[_NO_EVENT] = 0
         for item, maker in self._makers:
-            which = np.flatnonzero(numbers == item.number)
-            if not len(which):
+            which = np.flatnonzero(number == item.number)
+            if not len(which) or not unused[item.number]:
                 continue
-            other[which] = False
-            end = max((field.offset + field.size for field in _used(item, maker)), default=0)
-            short = raw.length[which] < end
-            if short.any():
-                bad[which[short]] = True
-                which = which[~short]
-            block, good = _block(raw, which, item, maker)
-            bad[which[~good]] = True
-            parts.append((which[good], block.take(good)))
-        counts = zip(*np.unique(numbers[other], return_counts=True), strict=True)
-        unused = {int(number): int(count) for number, count in counts}
-        if not parts:
-            return Found(columns.empty(), np.empty(0, np.int64), bad, unused)
-        index = np.concatenate([which for which, _ in parts])
-        order = np.argsort(index, kind="stable")
-        block = columns.concatenate([block for _, block in parts]).take(order)
-        return Found(block, index[order], bad, unused)
+            unused[item.number] = 0
+            good = raw.length[which] >= _size(item, maker)
+            if not good.all():
+                bad[which[~good]] = True
+                which = which[good]
+            read = _Reader(raw.data, raw.at[which], item.fields)
+            made, good = maker.make(read)
+            kind[which] = np.where(good, np.uint8(maker.kind), np.uint8(0))
+            bad[which] = ~good
+            thread[which] = read("common_pid").view(np.int64)
+            for name, values in made.items():
+                numbers[name][which] = values
+        if raw.thread is not None:
+            thread = np.where(raw.thread == NO_THREAD, thread, raw.thread)
+        time = np.where(raw.time >= TIME_LIMIT, np.uint64(NO_TIME), raw.time)
+        block = Block(kind, thread, time, raw.source, *numbers.values())
+        where = np.flatnonzero(kind)
+        if len(where) < count:
+            block = block.take(where)
+        others = np.flatnonzero(unused)
+        counts = zip(others.tolist(), unused[others].tolist(), strict=True)
+        return Found(block, where, bad, dict(counts))
 
 
 def _is_usable(item: EventFormat, maker: _Maker) -> bool:
@@ -149,23 +159,9 @@ def _used(item: EventFormat, maker: _Maker) -> list[Field]:
     return [item.fields[name] for name in names if name in item.fields]
 
 
-def _block(raw: Raw, which: I64, item: EventFormat, maker: _Maker) -> tuple[Block, Mask]:
-    read = _Reader(raw.data, raw.at[which], item.fields)
-    numbers, good = maker.make(read)
-    zero = np.zeros(len(which), np.uint64)
-    thread = read("common_pid").view(np.int64)
-    if raw.thread is not None:
-        beside = raw.thread[which]
-        thread = np.where(beside == NO_THREAD, thread, beside)
-    time = raw.time[which]
-    block = Block(
-        np.full(len(which), maker.kind, np.uint8),
-        thread,
-        np.where(time >= TIME_LIMIT, np.uint64(NO_TIME), time),
-        raw.source[which],
-        *(numbers.get(name, zero) for name in "abcde"),
-    )
-    return block, good
+def _size(item: EventFormat, maker: _Maker) -> int:
+    """How long an event is at least, in bytes."""
+    return max(field.offset + field.size for field in _used(item, maker))
 
 
 # --- the events -------------------------------------------------------------------------

@@ -410,16 +410,16 @@ class Builder:
         if len(self._data) > (_IN_MEMORY if self._spill is None else _SPILL):
             self._spilled()
 
-    def add_packed(self, data: memoryview, records: int, rows: int) -> None:
-        """Appends records that are packed; there are `rows` rows then. None is a checkpoint.
+    def add_packed(self, pack: Callable[[], memoryview], records: int, rows: int) -> None:
+        """Appends so many records, none a checkpoint; there are `rows` rows then.
 
-        Nobody may change `data` any more.
+        `pack` makes their bytes, perhaps later and beside what goes on.
         """
         self._packer.advance(records, rows)
-        if self._spill is None and len(self._data) + data.nbytes <= _IN_MEMORY:
-            self._data += data
-            return
-        self._spilled().write(data)
+        if self._spill is None and len(self._data) + records * RECORD_SIZE <= _IN_MEMORY:
+            self._data += pack()
+        else:
+            self._spilled().write(pack)
 
     def _spilled(self) -> Spill:
         """The file, with everything so far in it."""
@@ -428,8 +428,8 @@ class Builder:
 
             self._spill = Spill(self._name)
         if self._data:
-            self._spill.write(self._data)
-            self._data = bytearray()
+            data, self._data = self._data, bytearray()
+            self._spill.write(lambda: data)
         return self._spill
 
     def finish(self, problems: Iterable[str] = ()) -> Trace:

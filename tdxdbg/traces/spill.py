@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from collections.abc import Callable
 from queue import Queue
 from threading import Thread
 from typing import Final
@@ -17,6 +18,9 @@ from tdxdbg.errors import TraceError
 
 #: How many pieces may wait to be written.
 _WAITING: Final = 4
+
+#: Makes bytes, which nothing changes any more.
+Piece = Callable[[], bytes | bytearray | memoryview]
 
 
 class Spill:
@@ -30,13 +34,13 @@ class Spill:
             os.unlink(path)
         except OSError as problem:
             raise self._no_room(problem) from None
-        self._pieces: Queue[memoryview | None] = Queue(_WAITING)
+        self._pieces: Queue[Piece | None] = Queue(_WAITING)
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Appends what must not be changed any more; an earlier failure is raised here."""
-        self._pieces.put(memoryview(data).cast("B"))
+    def write(self, piece: Piece) -> None:
+        """Appends what a piece makes, in the thread; an earlier failure is raised here."""
+        self._pieces.put(piece)
         self._complain()
 
     def finish(self) -> mmap.mmap:
@@ -68,9 +72,12 @@ class Spill:
         )
 
     def _run(self) -> None:
-        while (data := self._pieces.get()) is not None:
+        while (piece := self._pieces.get()) is not None:
+            if self._problem is not None:
+                continue
             try:
-                while data and self._problem is None:
+                data = memoryview(piece()).cast("B")
+                while data:
                     data = data[os.write(self._fd, data) :]
             except OSError as problem:
                 self._problem = problem
