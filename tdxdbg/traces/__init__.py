@@ -20,10 +20,12 @@ from tdxdbg.traces import (
     ftrace,
     jsonl,
     native,
+    perf_data,
     perf_script,
     qemu_log,
     strace,
     trace_cmd,
+    trace_dat,
 )
 from tdxdbg.traces.copies import Progress, Watched, copy_of, to_end
 from tdxdbg.traces.native import Trace
@@ -83,6 +85,8 @@ FORMATS: Final = (
     _text("strace", "strace", strace),
     _text("QEMU trace log", "qemu", qemu_log),
     _text("bpftrace text or JSON", "bpftrace", bpftrace),
+    Format("trace.dat", trace_dat.sniff, trace_dat.read, "trace-dat", trace_dat.read),
+    Format("perf.data", perf_data.sniff, perf_data.read, "perf-data", perf_data.read),
 )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from tdxdbg.abi import regs as r
 from tdxdbg.abi import vmx
@@ -21,6 +21,7 @@ from tdxdbg.abi.kvm import (
 )
 from tdxdbg.abi.kvm import Exit as KvmExit
 from tdxdbg.abi.regs import NO_REGS
+from tdxdbg.engine.kvm_run import recorded_run
 from tdxdbg.engine.state import (
     IoAnswer,
     MmioAnswer,
@@ -36,8 +37,8 @@ from tdxdbg.traces.probes import Event
 from tdxdbg.traces.records import Kind, Record
 from tdxdbg.traces.seen import SeenExit, io_run, may_read, userspace_step
 
-#: Open records that wait for a thread that does not run any more.
-_MAX_OPEN: Final = 1 << 16
+#: A record waits for later events of its thread until so many others were opened.
+MAX_OPEN: Final = 1 << 16
 
 
 class At(NamedTuple):
@@ -77,6 +78,24 @@ class _Thread:
         #: The userspace exit that waits for the value of a read.
         self.read: _Slot | None = None
         self.slots: list[_Slot] = []
+
+
+class EventJoiner(Protocol):
+    """What importers need of a joiner."""
+
+    unused: Counter[str]
+
+    def feed(self, at: At, event: Event) -> None:
+        """One event; raises ValueError when it is refused."""
+
+    def lost(self) -> None:
+        """Events were lost here."""
+
+    def finish(self) -> None:
+        """No more events come."""
+
+    def vcpus(self) -> dict[int, int]:
+        """The number of the vCPU that each thread is."""
 
 
 class Joiner:
@@ -125,7 +144,6 @@ class Joiner:
     def finish(self) -> None:
         """No more events come."""
         self.lost()
-        self._flush()
 
     # --- events -------------------------------------------------------------------------
 
@@ -163,7 +181,8 @@ class Joiner:
         if thread.exit is not None:
             thread.exit.to_userspace = True
         if event.errno:
-            step = Step(Outcome.KVM_ERROR, NO_REGS, errno=event.errno)
+            run = recorded_run(event.reason, b"", 0) if event.reason else None
+            step = Step(Outcome.KVM_ERROR, NO_REGS, run, errno=event.errno)
         else:
             step = userspace_step(event.reason, thread.access, thread.exit)
         known = 0 if step.outcome is Outcome.KVM_ERROR and not step.errno else records.KNOWN_ERRNO
@@ -334,8 +353,9 @@ class Joiner:
         slot = _Slot(Record(kind, thread.row, thread.vcpu, at.time, body, known, at.line))
         thread.slots.append(slot)
         self._queue.append(slot)
-        if len(self._queue) > _MAX_OPEN:
-            self._flush()
+        if len(self._queue) > MAX_OPEN:
+            self._give(self._queue.popleft())
+            self._give_done()
         return slot
 
     def _answer(self, thread: _Thread, at: At, body: Reentry) -> None:
@@ -362,17 +382,18 @@ class Joiner:
             slot.finish = _done
         thread.slots.clear()
         thread.row = thread.exit = thread.read = None
+        self._give_done()
+
+    def _give_done(self) -> None:
         queue = self._queue
         while queue and queue[0].finish is _done:
             self._builder.add(queue.popleft().record)
 
-    def _flush(self) -> None:
-        """Gives out every record as it is; open rows go on."""
-        while self._queue:
-            slot = self._queue.popleft()
-            if slot.finish is not None and slot.finish is not _done:
-                slot.record = slot.finish()
-            self._builder.add(slot.record)
+    def _give(self, slot: _Slot) -> None:
+        """Gives out a record as it is; its row goes on."""
+        if slot.finish is not None and slot.finish is not _done:
+            slot.record = slot.finish()
+        self._builder.add(slot.record)
 
 
 def _done() -> Record:

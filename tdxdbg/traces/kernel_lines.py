@@ -89,13 +89,34 @@ def read_kernel_lines(
 
     `look` sees the lines that are no events.
     """
-    # Millions of lines go through here: what repeats is looked up, and little is called.
-    order = list(layouts)
-    match, unit = order[0].pattern.match, order[0].unit
-    texts = _Texts(reader)
-    known = texts.known
-    threads: dict[bytes, int] = {}
-    for first, block in lines.blocks():
+    plain = KernelLines(reader, layouts, look)
+    if reader.blocks is None or reader.selective:
+        for first, block in lines.blocks():
+            plain.read(first, block)
+        return
+    from tdxdbg.traces.line_columns import LineColumns
+
+    quick = LineColumns(reader, reader.blocks, plain)
+    for first, data in lines.chunks():
+        quick.read(first, data)
+
+
+class KernelLines:
+    """Reads lines one by one. `layouts` are in the order in which they are tried."""
+
+    def __init__(self, reader: Reader, layouts: Sequence[Layout], look: Look | None) -> None:
+        self.layouts = list(layouts)
+        self.texts = _Texts(reader)
+        self._reader = reader
+        self._look = look
+        self._threads: dict[bytes, int] = {}
+
+    def read(self, first: int, block: Iterable[bytes]) -> None:
+        """Many lines, the first of this number."""
+        # Millions of lines go through here: what repeats is looked up, and little is called.
+        reader, texts, order, look = self._reader, self.texts, self.layouts, self._look
+        match, unit = order[0].pattern.match, order[0].unit
+        known, threads = texts.known, self._threads
         for line in enumerate(block, first):
             found = match(line[1])
             if found is None:
@@ -142,8 +163,13 @@ def _thread(reader: Reader, found: re.Match[bytes], event: Event) -> int | None:
     if not found[1]:
         return reader.vcpu_on(int(found[3]) if found[3] else -1, event)
     number = int(found[1])
-    reader.name_thread(number, found.string[: found.start(1)].strip(b" \t-"))
+    reader.name_thread(number, thread_name(found))
     return number
+
+
+def thread_name(found: re.Match[bytes]) -> bytes:
+    """What the thread of a line is called."""
+    return found.string[: found.start(1)].strip(b" \t-")
 
 
 class _Texts:
@@ -156,23 +182,26 @@ class _Texts:
 
     def event(self, line: Line, text: bytes) -> Event | bytes | None:
         """What a text means that was not met before; None when it is not as it should be."""
-        found = _NAMED.match(text)
-        name, rest = (kvm_text.name_of(text), text) if found is None else found.groups()
-        meaning: Event | bytes | None
-        parser = kvm_text.PARSERS.get(name)
-        if parser is not None:
-            match = parser[0].match(rest)
-            meaning = kvm_fields.raw(name, rest) if match is None else parser[1](match)
-        else:
-            dynamic = kvm_fields.dynamic(name, rest) if rest[:1] in _DYNAMIC else None
-            meaning = name if dynamic is None else dynamic
-        if meaning is None:
+        found = meaning(text)
+        if found is None:
             self._reader.garbled(line)
             return None
         if len(self.known) >= _MOST:
             self.known.clear()
-        self.known[text] = meaning
-        return meaning
+        self.known[text] = found
+        return found
+
+
+def meaning(text: bytes) -> Event | bytes | None:
+    """The event of a text, the name of one that carries nothing, or None: neither."""
+    found = _NAMED.match(text)
+    name, rest = (kvm_text.name_of(text), text) if found is None else found.groups()
+    parser = kvm_text.PARSERS.get(name)
+    if parser is not None:
+        match = parser[0].match(rest)
+        return kvm_fields.raw(name, rest) if match is None else parser[1](match)
+    dynamic = kvm_fields.dynamic(name, rest) if rest[:1] in _DYNAMIC else None
+    return name if dynamic is None else dynamic
 
 
 def _layout_of(text: bytes, order: list[Layout]) -> Layout | None:

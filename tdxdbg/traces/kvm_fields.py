@@ -14,9 +14,8 @@ from typing import Final
 
 from tdxdbg.abi import kvm
 from tdxdbg.abi.regs import REG_NAMES, U64, Regs
-from tdxdbg.engine.kvm_run import recorded_run
 from tdxdbg.traces import kvm_text
-from tdxdbg.traces.probes import Event, ProbedEntry, ProbedExit, RunReturned
+from tdxdbg.traces.probes import Event, ProbedEntry, ProbedExit
 
 Fields = dict[bytes, int]
 
@@ -36,6 +35,8 @@ _HEX_DIGITS: Final = re.compile(rb"[a-fA-F]")
 #: "(tdx_handle_exit+0x0/0x1234 [kvm_intel])", or an address alone.
 _PLACE: Final = re.compile(rb"\s{0,32}\(([^()]{1,256})\)")
 _ENTRY: Final = re.compile(rb"reply|entry|enter|vcpu_run")
+#: Exits that a KVM_RUN which failed comes with.
+FAILED_RUNS: Final = (kvm.Exit.INTR, kvm.Exit.MEMORY_FAULT)
 _MMIO_KINDS: Final = {0: "unsatisfied-read", 1: "read", 2: "write"}
 
 
@@ -116,11 +117,8 @@ def returned(reason: int, errno: int) -> Event:
     What it left in kvm_run of an earlier exit says nothing, but for the two
     exits that come with an errno.
     """
-    if not errno:
-        return kvm_text.UserspaceExit(reason, 0)
-    if reason not in (kvm.Exit.MEMORY_FAULT, kvm.Exit.INTR):
-        return kvm_text.UserspaceExit(0, errno)
-    return RunReturned(None, recorded_run(reason, b"", 0), errno)
+    stale = errno and reason not in FAILED_RUNS
+    return kvm_text.UserspaceExit(0 if stale else reason, errno)
 
 
 def _pio(found: Fields) -> Event | None:

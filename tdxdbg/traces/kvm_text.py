@@ -35,7 +35,10 @@ class Entry(NamedTuple):
 
 
 class UserspaceExit(NamedTuple):
-    """kvm_userspace_exit: `reason` is a KVM_EXIT_*; `errno` positive when KVM_RUN failed."""
+    """kvm_userspace_exit: `reason` is a KVM_EXIT_*; `errno` positive when KVM_RUN failed.
+
+    `reason` is 0 when it failed, but for the errors that come with a valid exit.
+    """
 
     reason: int
     errno: int

@@ -27,30 +27,36 @@ class Lines:
 
     def blocks(self) -> Iterator[tuple[int, list[bytes]]]:
         """Many lines at once, with the number of the first: calls for each would cost most."""
-        for lines in self._blocks():
-            first = self.count + 1
-            self.count += len(lines)
-            longest = max(map(len, lines), default=0)
-            yield first, lines if longest <= MAX_LINE else [line[:MAX_LINE] for line in lines]
+        for first, data in self.chunks():
+            yield first, split(data)
 
-    def _blocks(self) -> Iterator[list[bytes]]:
+    def chunks(self) -> Iterator[tuple[int, bytes]]:
+        """The same, not split: whole lines, the last one without its end."""
+        for data in self._chunks():
+            first = self.count + 1
+            self.count += data.count(b"\n") + 1
+            yield first, data
+
+    def _chunks(self) -> Iterator[bytes]:
         rest = b""
         chunk = self._file.read(_CHUNK).removeprefix(_BOM)
         while chunk:
-            lines = _split(rest, chunk)
-            rest = lines.pop()
-            yield lines
+            if len(rest) > MAX_LINE:
+                # Of a line without end no more is kept than is looked at, and a CR at its end.
+                rest = rest[: MAX_LINE + 1] + rest[-1:]
+            data = rest + chunk
+            if b"\r" in data:
+                data = data.replace(b"\r\n", b"\n")
+            whole, end, rest = data.rpartition(b"\n")
+            if end:
+                yield whole
             chunk = self._file.read(_CHUNK)
         if rest:
-            yield [rest.removesuffix(b"\r")]
+            yield rest.removesuffix(b"\r")
 
 
-def _split(rest: bytes, chunk: bytes) -> list[bytes]:
-    """Whole lines, and what is left of the chunk."""
-    if len(rest) > MAX_LINE:
-        # Of a line without end no more is kept than is looked at, and a CR at its end.
-        rest = rest[: MAX_LINE + 1] + rest[-1:]
-    data = rest + chunk
-    if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n")
-    return data.split(b"\n")
+def split(data: bytes) -> list[bytes]:
+    """The lines of a chunk, none longer than MAX_LINE."""
+    lines = data.split(b"\n")
+    longest = max(map(len, lines))
+    return lines if longest <= MAX_LINE else [line[:MAX_LINE] for line in lines]

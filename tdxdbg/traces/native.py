@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import BinaryIO, ClassVar, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Final, NamedTuple, Self
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import layout
@@ -27,6 +27,9 @@ from tdxdbg.traces.search import SEARCH, first_of_row, good_before
 from tdxdbg.traces.tail import find_end
 from tdxdbg.traces.unpack import DamagedError, Slots
 from tdxdbg.traces.unread import Imported, recall_import
+
+if TYPE_CHECKING:
+    from tdxdbg.traces.spill import Spill
 
 #: By major version: makes a file of the next version out of one of this. One line each.
 MIGRATIONS: Final[dict[int, Callable[[BinaryIO], BinaryIO]]] = {}
@@ -424,8 +427,10 @@ class Builder:
         self._name = name
         self._packer = Packer()
         self._data = bytearray(pack_header(meta))
-        self._fd = os.dup(Builder.into) if Builder.into >= 0 else -1
-        Builder.newest = self if Builder.into >= 0 else None
+        self._spill: Spill | None = None
+        if Builder.into >= 0:
+            Builder.newest = self
+            self._spilled()
 
     @property
     def rows(self) -> int:
@@ -435,38 +440,42 @@ class Builder:
     def add(self, record: Record) -> None:
         """Appends a record; raises ValueError, and is unchanged, when it does not fit."""
         self._data += self._packer.pack(record)
-        if len(self._data) > (_IN_MEMORY if self._fd < 0 else _SPILL):
-            self._spill()
+        if len(self._data) > (_IN_MEMORY if self._spill is None else _SPILL):
+            self._spilled()
 
     def flush(self) -> None:
         """What was added is in the file, where there is one."""
-        if self._fd >= 0:
-            self._spill()
+        if self._spill is not None:
+            self._spilled().flush()
 
-    def _spill(self) -> None:
-        import tempfile
+    def add_packed(self, pack: Callable[[], memoryview], records: int, rows: int) -> None:
+        """Appends so many records, none a checkpoint; there are `rows` rows then.
 
-        try:
-            if self._fd < 0:
-                self._fd, path = tempfile.mkstemp(prefix="tdxdbg-")
-                os.unlink(path)
-            view = memoryview(bytes(self._data))
-            while view:
-                view = view[os.write(self._fd, view) :]
-        except OSError as problem:
-            raise TraceError(
-                f"{self._name}: no room for its copy in {tempfile.gettempdir()}: "
-                f"{problem.strerror}; set TMPDIR to a place with more"
-            ) from None
-        self._data.clear()
+        `pack` makes their bytes, perhaps later and beside what goes on.
+        """
+        self._packer.advance(records, rows)
+        if self._spill is None and len(self._data) + records * layout.RECORD_SIZE <= _IN_MEMORY:
+            self._data += pack()
+        else:
+            self._spilled().write(pack)
+
+    def _spilled(self) -> Spill:
+        """The file, with everything so far in it."""
+        if self._spill is None:
+            from tdxdbg.traces.spill import Spill
+
+            self._spill = Spill(self._name, Builder.into)
+        if self._data:
+            data, self._data = self._data, bytearray()
+            self._spill.write(lambda: data)
+        return self._spill
 
     def finish(self, problems: Iterable[str] = ()) -> Trace:
         """The trace, in memory or, when it is large, in an unlinked file."""
-        if self._fd < 0:
+        if self._spill is None:
             trace = Trace(bytes(self._data), self._name)
         else:
-            self._spill()
-            trace = Trace(mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ), self._name)
+            trace = Trace(self._spilled().finish(), self._name)
         for line in problems:
             trace.note_problem(line)
         return trace
@@ -480,9 +489,11 @@ class Builder:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._spill is not None:
+            if Builder.into >= 0:
+                # Whoever reads it wants what there is, however this ended.
+                self._spilled()
+            self._spill.close()
 
 
 def _release(view: memoryview, buffer: mmap.mmap | bytes) -> None:

@@ -87,6 +87,11 @@ class Packer:
         self.records, self.rows, self.checkpoint = records, rows, checkpoint
         return self
 
+    def advance(self, records: int, rows: int) -> None:
+        """Counts records that are packed already, up to this number of rows."""
+        self.records += records
+        self.rows = rows
+
     def pack(self, record: Record) -> bytes:
         """The record and its continuations; nothing has changed when it raises.
 

@@ -9,17 +9,23 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection
+from io import SEEK_END
 from types import MappingProxyType
-from typing import BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from tdxdbg.errors import TraceError
-from tdxdbg.traces.join import At, Joiner
+from tdxdbg.traces.join import At, EventJoiner, Joiner
 from tdxdbg.traces.lines import Lines
 from tdxdbg.traces.meta import TraceMeta
 from tdxdbg.traces.native import Builder, Trace
 from tdxdbg.traces.probes import Event
 from tdxdbg.traces.unread import Imported, Unread
 
+if TYPE_CHECKING:
+    from tdxdbg.traces.columns import Block
+
+#: Texts from this size on, in bytes, are joined as columns: for less it does not pay.
+LARGE: Final = 1 << 20
 #: Names of what is counted one by one.
 _MAX_NAMES: Final = 1000
 #: vCPU threads that are named in a remark.
@@ -53,7 +59,10 @@ class TextFormat(NamedTuple):
 class Reader:
     """One recording being read. `remedy` may be changed when the file shows why it has no exits."""
 
-    def __init__(self, joiner: Joiner, pids: Pids, remedy: str) -> None:
+    #: What is counted that cannot be read.
+    unit = "lines"
+
+    def __init__(self, joiner: EventJoiner, pids: Pids, remedy: str) -> None:
         self.remedy = remedy
         self.unread = Unread()
         self._fed = 0
@@ -62,6 +71,8 @@ class Reader:
         self._joiner = joiner
         self._feed = joiner.feed
         self._garbled = 0
+        #: Takes many events at once, where the joiner does.
+        self.blocks: Callable[[Block], object] | None = getattr(joiner, "feed_block", None)
         self._pids = frozenset(pids)
         self.selective = bool(self._pids)
         self._unused: Counter[bytes] = Counter()
@@ -87,6 +98,10 @@ class Reader:
         except ValueError:
             self.garbled(line)
 
+    def fed(self, count: int) -> None:
+        """So many events were given to the joiner."""
+        self._fed += count
+
     def garbled(self, line: Line) -> None:
         """An event whose text is not as it should be."""
         self._garbled += 1
@@ -100,15 +115,15 @@ class Reader:
         self.left_out += 1
         return False
 
-    def unused(self, name: bytes) -> None:
-        """Something that carries nothing for an exit, by the name of its kind."""
-        self._spared += 1
-        self.other(name)
+    def unused(self, name: bytes, count: int = 1) -> None:
+        """What carries nothing for an exit, by the name of its kind."""
+        self._spared += count
+        self.other(name, count)
 
-    def other(self, name: bytes) -> None:
-        """A line that is no event, by the name of its kind."""
+    def other(self, name: bytes, count: int = 1) -> None:
+        """Lines that are no events, by the name of their kind."""
         known = name in self._unused or len(self._unused) < _MAX_NAMES
-        self._unused[name if known else b"others"] += 1
+        self._unused[name if known else b"others"] += count
 
     def bad(self, line: Line) -> None:
         """A line that cannot be understood."""
@@ -129,9 +144,9 @@ class Reader:
         self._problems[problem] = None
 
     def name_thread(self, thread: int, name: bytes | None) -> None:
-        """What a thread is called that was not met before."""
+        """What a thread is called; the first name of each counts."""
         if len(self.names) < _MAX_NAMES:
-            self.names[thread] = name or b""
+            self.names.setdefault(thread, name or b"")
 
     def vcpu_on(self, cpu: int, event: Event) -> int | None:
         """Where the text tells no thread: stands for it.
@@ -151,12 +166,16 @@ class Reader:
             return None
         return ~0
 
+    @property
+    def events(self) -> int:
+        """How many there were, whatever they told."""
+        return self._fed + self._garbled + self._spared
+
     # --- at the end ---------------------------------------------------------------------------
 
     def nothing(self) -> str:
         """Why there is no exit in the recording, and what to do."""
-        events = self._fed + self._garbled + self._spared
-        counts = f"{events} events ({self.unread.count} lines could not be read"
+        counts = f"{self.events} events ({self.unread.count} {self.unit} could not be read"
         if self.left_out:
             counts += f", {self.left_out} of other processes were left out"
         return f"no exits in {counts}); {self.remedy}"
@@ -172,10 +191,11 @@ class Reader:
         lines = []
         unused = self._all_unused()
         if unused:
-            counts = ", ".join(f"{count} {name}" for name, count in unused.most_common())
+            order = sorted(unused.items(), key=lambda item: (-item[1], item[0]))
+            counts = ", ".join(f"{count} {name}" for name, count in order)
             lines.append(f"used for nothing: {counts}")
         if self.left_out:
-            lines.append(f"{self.left_out} lines of other processes are left out")
+            lines.append(f"{self.left_out} {self.unit} of other processes are left out")
         return [*lines, *self._notes, *self._threads()]
 
     def _threads(self) -> list[str]:
@@ -202,6 +222,8 @@ class Reader:
 def read_text(file: BinaryIO, name: str, pids: Pids, text_format: TextFormat) -> Trace:
     """Joins the events of a recording into exits; raises TraceError when there are none."""
     head = file.read(_HEAD)
+    # What comes bit by bit is joined event by event: what is there is there at once.
+    size = file.seek(0, SEEK_END) if file.seekable() else 0
     file.seek(0)
     kernel = _KERNEL.search(head)
     meta = TraceMeta(
@@ -212,8 +234,27 @@ def read_text(file: BinaryIO, name: str, pids: Pids, text_format: TextFormat) ->
         # Nothing in such a recording tells how wide a GPA is, or which capabilities are on.
         extra=MappingProxyType({"td_known": False}),
     )
+    if size < LARGE:
+        return _read_text(file, name, meta, pids, text_format, Joiner)
+    from tdxdbg.traces.column_join import ColumnJoiner, OddEventError
+
+    try:
+        return _read_text(file, name, meta, pids, text_format, ColumnJoiner)
+    except OddEventError:
+        file.seek(0)
+        return _read_text(file, name, meta, pids, text_format, Joiner)
+
+
+def _read_text(
+    file: BinaryIO,
+    name: str,
+    meta: TraceMeta,
+    pids: Pids,
+    text_format: TextFormat,
+    join: Callable[[Builder], EventJoiner],
+) -> Trace:
     with Builder(meta, name) as builder:
-        joiner = Joiner(builder)
+        joiner = join(builder)
         reader = Reader(joiner, pids, text_format.remedy)
         lines = Lines(file)
         text_format.read(reader, lines)

@@ -29,7 +29,7 @@ from tdxdbg.traces.kvm_text import Mmio, Pio
 from tdxdbg.traces.probes import ProbedExit
 
 #: Reasons that KVM shows instead of TDCALL, and the sub-function behind (facts: kernel_exits 3).
-_FOLDED: Final[dict[int, int | None]] = {
+FOLDED: Final[dict[int, int | None]] = {
     vmx.CPUID: SubFunction.CPUID,
     vmx.HLT: SubFunction.HLT,
     vmx.IO_INSTRUCTION: SubFunction.IO,
@@ -40,9 +40,9 @@ _FOLDED: Final[dict[int, int | None]] = {
     vmx.TDCALL: None,
 }
 #: KVM_EXIT_* of a KVM_RUN that failed, and its errno where there is but one.
-_FAILED: Final[dict[int, int]] = {KvmExit.INTR: EINTR, KvmExit.MEMORY_FAULT: 0}
+FAILED: Final[dict[int, int]] = {KvmExit.INTR: EINTR, KvmExit.MEMORY_FAULT: 0}
 #: A TDVMCALL exposes R10 and R11; no VMX exit qualification has these bits for such a reason.
-_TDVMCALL_MASK: Final = 1 << r.R10 | 1 << r.R11
+TDVMCALL_MASK: Final = 1 << r.R10 | 1 << r.R11
 
 
 class SeenExit:
@@ -65,10 +65,10 @@ class SeenExit:
         self.see(r.RCX, event.info1)
         self.see(r.RDX, event.info2)
         self.regs[r.R9] = event.intr_info
-        if reason in _FOLDED and event.info1 & _TDVMCALL_MASK == _TDVMCALL_MASK:
+        if reason in FOLDED and event.info1 & TDVMCALL_MASK == TDVMCALL_MASK:
             self.vp_enter_ret = vmx.TDCALL
             self.known |= records.KNOWN_VP_ENTER_RET
-            self.sub_function = _FOLDED[reason]
+            self.sub_function = FOLDED[reason]
             if reason != vmx.VMCALL:
                 self.derive(r.R10, 0)
             if self.sub_function is not None:
@@ -146,8 +146,8 @@ def userspace_step(reason: int, access: Pio | Mmio | None, exit_: SeenExit | Non
     KVM_EXIT_MEMORY_FAULT it is not known (0 here).
     """
     run = recorded_run(reason, b"", 0)
-    if reason in _FAILED:
-        return Step(Outcome.KVM_ERROR, NO_REGS, run, errno=_FAILED[reason])
+    if reason in FAILED:
+        return Step(Outcome.KVM_ERROR, NO_REGS, run, errno=FAILED[reason])
     if reason == KvmExit.IO and isinstance(access, Pio):
         run = io_run(EXIT_IO_OUT, access)
     elif reason == KvmExit.MMIO and isinstance(access, Mmio):

@@ -1,4 +1,4 @@
-"""Lines of a text recording that could not be read: counted, and the first ones kept."""
+"""What of a recording could not be read: counted, and the first lines or events kept."""
 
 from __future__ import annotations
 

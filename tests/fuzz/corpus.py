@@ -21,6 +21,7 @@ from tdxdbg.engine.state import (
 from tdxdbg.traces import jsonl
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.records import Record, answer, step_record, td_exit
+from tests.fuzz import binary
 from tests.traces.journals import META, journal
 
 #: One of each text format that has a layout of its own.
@@ -82,6 +83,7 @@ def corpus() -> dict[str, bytes]:
         "jsonl": "".join(line + "\n" for line in jsonl.lines(native)).encode(),
         "ftrace": text.encode(),
         **{name: _cut(name) for name in _TEXTS},
+        **binary.corpus(),
     }
 
 

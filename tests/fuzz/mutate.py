@@ -11,6 +11,7 @@ from zlib import crc32
 from tdxdbg.traces import layout
 from tdxdbg.traces.layout import RECORD_SIZE
 from tdxdbg.traces.pack import checksum
+from tests.fuzz import binary
 
 _ABSURD = (0, 1, 7, 255, 4096, 0x7FFF_FFFF, 0xFFFF_FFFF, 1 << 40, (1 << 63) - 1, (1 << 64) - 1)
 _HEADER = 4096
@@ -152,6 +153,7 @@ _ANY: tuple[Mutation, ...] = (flip, cut, drop, insert, repeat)
 MUTATIONS: dict[str, tuple[Mutation, ...]] = {
     "native": (*_ANY, record_number, record_number, record_bytes, swap_records, header),
     "jsonl": (*_ANY, tokens, tokens, tokens, tokens, lines),
+    **dict.fromkeys(binary.corpus(), (*_ANY, *binary.MUTATIONS)),
 }
 #: Of any other format: they are text.
 _TEXT: tuple[Mutation, ...] = (*_ANY, tokens, tokens, tokens, lines)

@@ -75,7 +75,7 @@ def test_the_first_exits_are_there_before_the_last(long: Path) -> None:
         trace.refresh()
         assert len(trace) > first
         assert all(done <= total for done, total in seen)
-        assert len(seen) > 2
+        assert len(seen) > 1
 
 
 def test_stopped_it_keeps_what_it_has(long: Path) -> None:

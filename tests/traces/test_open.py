@@ -31,6 +31,8 @@ FOREIGN = {
     "demo1.strace-raw.txt": "strace",
     "qemu_kvm_log_nots.txt": "qemu",
     "bpftrace_demo.txt": "bpftrace",
+    "demo3.trace.dat": "trace-dat",
+    "demo3.perf.data": "perf-data",
 }
 FTRACE = (DATA / "ftrace_tgid.txt").read_bytes()
 

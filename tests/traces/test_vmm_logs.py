@@ -228,7 +228,7 @@ def test_what_else_is_in_a_log_of_qemu() -> None:
     trace = opened("\n".join(log))
     assert trace.problems == []
     assert trace.remarks == [
-        "used for nothing: 1 messages of QEMU, 1 kvm_io_window_exit, 1 virtio_queue_notify"
+        "used for nothing: 1 kvm_io_window_exit, 1 messages of QEMU, 1 virtio_queue_notify"
     ]
 
 

@@ -1,0 +1,107 @@
+"""What the importers of binary recordings share: events in, a trace out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+
+from tdxdbg.errors import TraceError
+from tdxdbg.traces import columns
+from tdxdbg.traces.column_join import ColumnJoiner, OddEventError
+from tdxdbg.traces.columns import Block, BlockJoiner
+from tdxdbg.traces.meta import TraceMeta
+from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.reader import Pids, Reader
+
+#: Trace clocks that count nanoseconds (Documentation/trace/ftrace.rst).
+_NS_CLOCKS: Final = frozenset({"", "local", "global", "perf", "mono", "mono_raw", "boot", "tai"})
+
+
+_REMEDY: Final = "record kvm:kvm_userspace_exit or kvm:kvm_exit, best all of kvm"
+
+AnyJoiner = ColumnJoiner | BlockJoiner
+
+
+def quickly(read: Callable[[Callable[[Builder], AnyJoiner]], Trace]) -> Trace:
+    """`read` with what joins columns; where that does not do, again event by event."""
+    try:
+        return read(ColumnJoiner)
+    except OddEventError:
+        return read(BlockJoiner)
+
+
+def counts_ns(clock: str) -> bool:
+    """Whether times of this clock are in ns."""
+    return clock in _NS_CLOCKS
+
+
+def metadata(source: str, kernel: str) -> TraceMeta:
+    """Of a recording of KVM's events."""
+    return TraceMeta(
+        source=source,
+        kernel=kernel,
+        origin="imported",
+        title="exits to userspace as the kernel traced them",
+        # Nothing in such a recording tells how wide a GPA is, or which capabilities are on.
+        extra=MappingProxyType({"td_known": False}),
+    )
+
+
+class Importer(Reader):
+    """Joins blocks of events into a trace, and keeps account of what is not used."""
+
+    unit = "events"
+
+    def __init__(self, builder: Builder, joiner: AnyJoiner, pids: Pids, source: str) -> None:
+        super().__init__(joiner, pids, _REMEDY)
+        self._builder = builder
+        self._blocks = joiner
+        self._source = source
+        self._wanted = np.array(sorted(self._pids), np.int64)
+
+    def add(self, block: Block) -> None:
+        """The next events."""
+        if self.selective:
+            wanted = np.isin(block.thread, self._wanted) | (block.kind == columns.LOST)
+            self.left_out += int(len(wanted) - np.count_nonzero(wanted))
+            block = block.take(wanted)
+        for count in block.a[block.kind == columns.LOST].tolist():
+            self._losses += 1
+            self._lost += count
+        for source in self._blocks.feed_block(block):
+            self.unread.add(source, "more threads than vCPU numbers")
+        self._fed += len(block.kind)
+
+    def count(self, names: Mapping[str, int]) -> None:
+        """Events that say nothing of exits, by name."""
+        for name, count in names.items():
+            self._spared += count
+            self.other(name.encode(), count)
+
+    def bad_event(self, source: int, size: int) -> None:
+        """An event that says what none can."""
+        self._garbled += 1
+        self.unread.add(source, f"{size} bytes")
+
+    def problems(self) -> list[str]:
+        lines = super().problems()
+        if not self.unread.count:
+            return lines
+        first = self.unread.lines[0][0]
+        said = f"{self.unread.count} events could not be read, the first at offset {first:#x}"
+        return [said, *lines[len(self.unread.problems()) :]]
+
+    def finish(self, name: str) -> Trace:
+        """The trace; raises TraceError when there is not one exit."""
+        self._joiner.finish()
+        if not self._builder.rows:
+            why = "".join(f"; {line}" for line in [*self._problems][:1])
+            raise TraceError(f"{name}: {self.nothing()}{why}")
+        trace = self._builder.finish(self.problems())
+        trace.unread.extend(self.unread.lines)
+        trace.remarks.extend(self.remarks())
+        trace.imported = self.imported(self._source, self.events)
+        return trace

@@ -1,0 +1,59 @@
+"""`trace.dat`, which trace-cmd records: read directly, without its text in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from tdxdbg.errors import TraceError
+from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.reader import EVERYBODY, Pids
+from tdxdbg.traces.trace_dat_layout import MAGIC, Buffer, Layout, read_layout
+
+
+def sniff(head: bytes) -> bool:
+    """Whether a file starts like a trace.dat."""
+    return head.startswith(MAGIC)
+
+
+def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
+    """Joins the events of the recording into exits; raises TraceError when there are none.
+
+    Of several trace instances one is read: the main one, or the largest that
+    has exits.
+    """
+    layout = read_layout(file, name)
+    failure = TraceError(f"{name}: has no pages of any CPU; record with trace-cmd record -e kvm")
+    for buffer in _in_order(layout):
+        try:
+            return _read(file, name, layout, buffer, pids)
+        except TraceError as problem:
+            failure = problem
+    unread = [buffer.name for buffer in layout.buffers if not buffer.page_size]
+    if unread:
+        raise TraceError(
+            f"{failure}; its trace instances can be read after trace-cmd convert --file-version 7"
+        )
+    raise failure
+
+
+def _in_order(layout: Layout) -> list[Buffer]:
+    readable = [buffer for buffer in layout.buffers if buffer.streams]
+    return sorted(readable, key=lambda item: (item.name != "", -item.size))
+
+
+def _read(file: BinaryIO, name: str, layout: Layout, buffer: Buffer, pids: Pids) -> Trace:
+    from tdxdbg.traces.binary import AnyJoiner, Importer, metadata, quickly
+    from tdxdbg.traces.trace_dat_events import Events
+
+    def attempt(join: Callable[[Builder], AnyJoiner]) -> Trace:
+        with Builder(metadata("trace-cmd", layout.kernel), name) as builder:
+            importer = Importer(builder, join(builder), pids, "trace-cmd")
+            for block in Events(file, name, layout, buffer, importer).blocks():
+                importer.add(block)
+            others = [item.name for item in layout.buffers if item is not buffer]
+            if others:
+                importer.note(f"trace instances left out: {len(others)}")
+            return importer.finish(name)
+
+    return quickly(attempt)
