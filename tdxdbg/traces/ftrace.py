@@ -46,7 +46,7 @@ LAYOUTS: Final = (
     # options/context-info off: the event alone.
     Layout(re.compile(rb"()()()()()(kvm_\w{1,60}:.*|\w{1,64}: \(.*)")),
 )
-_RAW: Final = re.compile(rb"\s{0,64}\d{1,10} \d{1,6} \d{1,20} type: \d{1,6}\s{0,8}$")
+_RAW: Final = re.compile(rb"\s{0,64}\d{1,10} \d{1,6} \d{1,20} (type: \d{1,6})\s{0,8}$")
 _RAW_REMEDY: Final = (
     "it was read with the option raw, which leaves out what happened: "
     "echo 0 > options/raw, and read the trace again"
@@ -67,16 +67,22 @@ def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
 
 
 def _read(reader: Reader, lines: Lines) -> None:
-    def look(line: Line) -> None:
-        """What a line that is no event says of the whole recording."""
-        if _RAW.match(line[1]):
-            reader.remedy = _RAW_REMEDY
+    def look(line: Line) -> bool:
+        """What a line that is no event says of the whole recording; whether that is all of it."""
+        raw = _RAW.match(line[1])
+        if raw is not None:
+            # It opens, so that one sees why there is nothing in it.
+            reader.may_be_empty = True
+            reader.note_problem(_RAW_REMEDY)
+            reader.unused(b"events of " + raw[1])
+            return True
         written = _OVERWRITTEN.match(line[1])
         if written is not None and int(written[2]) > int(written[1]):
             reader.note_problem(
                 f"the buffer held {written[1].decode()} of {written[2].decode()} events: "
                 "the first ones are missing; use trace_pipe or a larger buffer_size_kb"
             )
+        return False
 
     read_kernel_lines(reader, lines, LAYOUTS, look)
 

@@ -29,7 +29,7 @@ class Layout(NamedTuple):
 
 
 #: Looks at a line.
-Look = Callable[[Line], None]
+Look = Callable[[Line], bool]
 
 #: "comm-": the comm may hold spaces, digits, brackets, "/" and "-".
 COMM_PID: Final = rb"\s{0,64}\S.{0,64}?-(\d{1,10})\s{1,32}"
@@ -122,9 +122,8 @@ class KernelLines:
             if found is None:
                 layout = _layout_of(line[1], order)
                 if layout is None:
-                    if look is not None:
-                        look(line)
-                    _other(reader, line)
+                    if look is None or not look(line):
+                        _other(reader, line)
                     continue
                 match, unit = layout.pattern.match, layout.unit
                 found = match(line[1])

@@ -64,6 +64,8 @@ class Reader:
 
     def __init__(self, joiner: EventJoiner, pids: Pids, remedy: str) -> None:
         self.remedy = remedy
+        #: It opens without an exit too: a problem says why there is none.
+        self.may_be_empty = False
         self.unread = Unread()
         self._fed = 0
         self._spared = 0
@@ -259,7 +261,7 @@ def _read_text(
         lines = Lines(file)
         text_format.read(reader, lines)
         joiner.finish()
-        if not builder.rows:
+        if not builder.rows and not reader.may_be_empty:
             raise TraceError(f"{name}: {reader.nothing()}")
         trace = builder.finish(reader.problems())
     trace.unread.extend(reader.unread.lines)
