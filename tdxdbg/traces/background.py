@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 from tdxdbg.errors import BackendError, TraceError
 from tdxdbg.traces.native import Trace
@@ -38,7 +38,8 @@ class Background:
     go on. Raises TraceError when there can be no such process.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, source: BinaryIO | None = None) -> None:
+        """`source`: what the path "-" stands for, in place of standard input."""
         self.job = job
         self.done = self.total = 0
         self.ended = False
@@ -56,7 +57,7 @@ class Background:
                 ],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
                 pass_fds=[self._file.fileno()],
-                stdin=None if job.path == "-" else subprocess.DEVNULL,
+                stdin=source if job.path == "-" else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import stat
 import sys
 from contextlib import suppress
 from typing import Final
@@ -95,14 +97,25 @@ def in_background(path: str, pids: Pids = EVERYBODY, *, follow: bool) -> Backgro
         if path == "-":
             return Background(Job(path, "standard input", tuple(pids), stream=True))
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            head = file.read(HEAD_SIZE) if size else b""
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                # A pipe, by name: nothing of it is taken here.
+                return Background(Job("-", path, tuple(pids), stream=True), file)
+            size = status.st_size
+            waits = not size and _would_wait(file.fileno())
+            head = b"" if waits else file.read(HEAD_SIZE)
     except (OSError, ValueError):
         return None
-    if head.startswith(MAGIC) or (size < _SHORT and size and not follow):
+    if not waits and (not head or head.startswith(MAGIC) or (size < _SHORT and not follow)):
         return None
-    # What has no size, as tracefs files, comes bit by bit.
-    return Background(Job(path, path, tuple(pids), stream=follow or not size))
+    return Background(Job(path, path, tuple(pids), stream=follow or waits))
+
+
+def _would_wait(fd: int) -> bool:
+    """Whether reading a file of no size waits for something to come, as with trace_pipe."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return not poll.poll(0)
 
 
 def _keys_from_terminal() -> None:

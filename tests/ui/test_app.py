@@ -206,20 +206,26 @@ async def test_any_size_and_live_resizing(size: tuple[int, int]) -> None:
         assert all(len(text) == size[0] for text in screen_text(app))
 
 
+def without_marks(lines: list[str]) -> list[str]:
+    """Without the queue's edge: what was found of the rest of the recording comes there later."""
+    edge = lines[1].index("╗")
+    return [line[:edge] + line[edge + 1 :] for line in lines]
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
 async def test_the_first_frame_has_everything(
     size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = app_on(demo.mapgpa(), at=1)
     async with app.run_test(size=size):
-        expected = screen_text(app)
+        expected = without_marks(screen_text(app))
     # What comes when the panes are told their size comes a frame later.
     for base in {base for pane in PANES.values() for base in pane.__mro__}:
         if "on_resize" in vars(base):
             monkeypatch.setattr(base, "on_resize", lambda pane: None)
     app = app_on(demo.mapgpa(), at=1)
     async with app.run_test(size=size):
-        assert screen_text(app) == expected
+        assert without_marks(screen_text(app)) == expected
 
 
 @pytest.mark.parametrize(

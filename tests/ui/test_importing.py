@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from textual.pilot import Pilot
@@ -81,6 +82,21 @@ async def test_a_death_is_told(growing: Path) -> None:
             await pilot.press("j")
             assert app.cursor.row == 1
         app.trace.close()
+
+
+def test_a_pipe_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = Thread(target=lambda: path.write_bytes(REAL.read_bytes()))
+    writer.start()
+    background = in_background(str(path), follow=False)
+    assert background is not None
+    with background, background.open(60.0) as trace, open_trace(REAL) as expected:
+        writer.join()
+        while not background.ended:
+            background.read()
+        trace.refresh()
+        assert [*trace.records()] == [*expected.records()]
 
 
 def test_what_is_worth_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
