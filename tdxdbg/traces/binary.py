@@ -10,7 +10,8 @@ import numpy as np
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import columns
-from tdxdbg.traces.column_join import ColumnJoiner, OddEventError
+from tdxdbg.traces.column_feed import ColumnFeed
+from tdxdbg.traces.column_work import OddEventError
 from tdxdbg.traces.columns import Block, BlockJoiner
 from tdxdbg.traces.meta import TraceMeta
 from tdxdbg.traces.native import Builder, Trace
@@ -22,13 +23,13 @@ _NS_CLOCKS: Final = frozenset({"", "local", "global", "perf", "mono", "mono_raw"
 
 _REMEDY: Final = "record kvm:kvm_userspace_exit or kvm:kvm_exit, best all of kvm"
 
-AnyJoiner = ColumnJoiner | BlockJoiner
+AnyJoiner = ColumnFeed | BlockJoiner
 
 
 def quickly(read: Callable[[Callable[[Builder], AnyJoiner]], Trace]) -> Trace:
     """`read` with what joins columns; where that does not do, again event by event."""
     try:
-        return read(ColumnJoiner)
+        return read(ColumnFeed)
     except OddEventError:
         return read(BlockJoiner)
 

@@ -28,7 +28,8 @@ from tdxdbg.traces.byte_columns import (
     trailing_digits,
     words_of,
 )
-from tdxdbg.traces.column_join import ROWS, OddEventError
+from tdxdbg.traces.column_feed import ROWS
+from tdxdbg.traces.column_work import OddEventError
 from tdxdbg.traces.columns import I64, U64, Block, Mask
 from tdxdbg.traces.kernel_lines import KernelLines, Layout, meaning, thread_name
 from tdxdbg.traces.kvm_text import PARSERS, Instruction

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection
+from contextlib import closing
 from io import SEEK_END
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
@@ -235,10 +236,11 @@ def read_text(file: BinaryIO, name: str, pids: Pids, text_format: TextFormat) ->
     )
     if size < LARGE:
         return _read_text(file, name, meta, pids, text_format, Joiner)
-    from tdxdbg.traces.column_join import ColumnJoiner, OddEventError
+    from tdxdbg.traces.column_feed import ColumnFeed
+    from tdxdbg.traces.column_work import OddEventError
 
     try:
-        return _read_text(file, name, meta, pids, text_format, ColumnJoiner)
+        return _read_text(file, name, meta, pids, text_format, ColumnFeed)
     except OddEventError:
         file.seek(0)
         return _read_text(file, name, meta, pids, text_format, Joiner)
@@ -252,8 +254,7 @@ def _read_text(
     text_format: TextFormat,
     join: Callable[[Builder], EventJoiner],
 ) -> Trace:
-    with Builder(meta, name) as builder:
-        joiner = join(builder)
+    with Builder(meta, name) as builder, closing(join(builder)) as joiner:
         reader = Reader(joiner, pids, text_format.remedy)
         lines = Lines(file)
         text_format.read(reader, lines)
