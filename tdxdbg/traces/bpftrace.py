@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Final
 
 from tdxdbg.abi import kvm
-from tdxdbg.abi.regs import U64, Regs
+from tdxdbg.abi.regs import KNOWN_ALL, RAX, RBP, RSP, U64, Regs
 from tdxdbg.engine.kvm_run import MMIO, recorded_run
 from tdxdbg.traces import kvm_fields
 from tdxdbg.traces.kernel_lines import fits
@@ -28,9 +28,7 @@ _HEX: Final = rb" ([0-9a-f]{1,16})"
 _REGISTERS: Final = re.compile(
     rb"([XR]) (\d{1,20}) \d{1,6} (\d{1,10}) (\d{1,10})" + _HEX * 14 + rb"\s*$"
 )
-#: Their numbers.
-_ORDER: Final = (1, 2, 8, 9, 10, 11, 12, 13, 14, 15, 3, 7, 6)
-_KNOWN: Final = sum(1 << number for number in _ORDER)
+_KNOWN: Final = KNOWN_ALL & ~(1 << RAX | 1 << RSP | 1 << RBP)
 #: time, tid, vcpu, exit_reason, what KVM_RUN returned; then words of the union.
 _RETURNED: Final = re.compile(
     rb"U (\d{1,20}) (\d{1,10}) (\d{1,10}) (\d{1,10}) (-?\d{1,10})((?: [0-9a-f]{1,16}){0,32})\s*$"
@@ -102,7 +100,8 @@ def _from_json(reader: Reader, line: Line) -> Iterator[Line]:
     elif kind == "lost_events" and isinstance(data, dict) and isinstance(data.get("events"), int):
         reader.lost(min(max(data["events"], 0), U64))
     elif isinstance(kind, str):
-        reader.other(f"{kind[:32]} objects".encode("utf-8", "replace"))
+        name = kind[:32] if kind.isidentifier() and kind.isascii() else "other"
+        reader.other(f"{name} objects".encode())
     else:
         reader.bad(line)
 
@@ -127,10 +126,9 @@ class _Script:
         kind, time, thread, vcpu, ret, *words = found.groups()
         if self._reader.selective and not self._reader.wants(thread):
             return
-        values = [0] * 16
-        for number, word in zip(_ORDER, words, strict=True):
-            values[number] = int(word, 16)
-        regs = Regs._make(values)
+        rcx, rdx, *others = [int(word, 16) for word in words]
+        rbx, rdi, rsi = others[8:]
+        regs = Regs._make((0, rcx, rdx, rbx, 0, 0, rsi, rdi, *others[:8]))
         event: Event
         if kind == b"X":
             event = ProbedExit(int(vcpu), int(ret, 16), regs, _KNOWN)

@@ -43,11 +43,11 @@ _SNIFFED_LINES: Final = 200
 #: Texts and threads that are remembered.
 _MOST: Final = 1 << 14
 #: "kvm_exit: text", also with the modifiers of a perf event.
-_NAMED: Final = re.compile(rb"(\w{1,64}):(?:[a-zA-Z]{1,8}:(?= ))?\s{0,32}(.*)")
+NAMED: Final = re.compile(rb"(\w{1,64}):(?:[a-zA-Z]{1,8}:(?= ))?\s{0,32}(.*)")
 _SCALE: Final = tuple(10 ** (9 - digits) for digits in range(10))
 _COUNTER: Final = "times are a counter in no known unit (trace_clock): left out"
 #: How the text of a dynamic event starts: with its address, in brackets or as a field.
-_DYNAMIC: Final = (b"(", b"_")
+_DYNAMIC: Final = (b"(", b"_", b"[")
 _LOST: Final = (
     re.compile(
         rb"(?:\S{1,64}: +)?(?:CPU:\d{1,6} )?\[(?:LOST )?(?:(\d{1,20}) )?EVENTS(?: DROPPED)?\]$"
@@ -62,7 +62,15 @@ _OTHERS: Final = (
     (b"call chain lines", re.compile(rb"[0-9a-f]{6,16} \S")),
     (b"calls of functions", re.compile(rb".{0,200}: +\S{1,128} <-\S{1,128}$")),
     (b"other records of perf", re.compile(rb".{0,200}PERF_RECORD_[A-Z]")),
-    (b"warnings", re.compile(rb"(?:trace-cmd|perf|[Ww]arning|Check IO/CPU overload)\b")),
+    (
+        b"warnings",
+        re.compile(
+            rb"(?:trace-cmd|perf|libtraceevent|Error): |[Ww]arning:|Check IO/CPU overload"
+            rb"|\[\w{1,64}:\w{1,64}\] |'\w{1,32}' not valid for |No kallsyms or vmlinux"
+            rb"|registering plugin: |(?:overrid|remov)ing |build id event |Looking at the vmlinux"
+            rb"|pmu capabilities not available|\[[\w.]{1,64}\] with build id "
+        ),
+    ),
 )
 
 
@@ -174,9 +182,6 @@ class _Texts:
 
     def event(self, line: Line, text: bytes) -> Event | bytes | None:
         """What a text means that was not met before; None when it is not as it should be."""
-        if _NAMED.match(text) is None:
-            self._reader.bad(line)
-            return None
         found = meaning(text)
         if found is None:
             self._reader.garbled(line)
@@ -189,10 +194,8 @@ class _Texts:
 
 def meaning(text: bytes) -> Event | bytes | None:
     """The event of a text, the name of one that carries nothing, or None: neither."""
-    found = _NAMED.match(text)
-    if found is None:
-        return None
-    name, rest = found.groups()
+    found = NAMED.match(text)
+    name, rest = (kvm_text.name_of(text), text) if found is None else found.groups()
     parser = kvm_text.PARSERS.get(name)
     if parser is not None:
         match = parser[0].match(rest)

@@ -22,6 +22,7 @@ Fields = dict[bytes, int]
 #: An event has far fewer fields.
 _MAX_FIELDS: Final = 64
 _U32: Final = 0xFFFF_FFFF
+_S32: Final = 0x7FFF_FFFF
 
 # "name=0x1f (31)", "name=31", and "name=(31)" for a byte.
 _PAIR: Final = re.compile(rb"\b(\w{1,32})=(?:\((-?\d{1,20})\)|(-?(?:0x)?[0-9a-fA-F]{1,20})\b)")
@@ -105,8 +106,9 @@ def _exit(found: Fields) -> Event:
 
 
 def _userspace_exit(found: Fields) -> Event:
-    errno = found[b"errno"]
-    return returned(found[b"reason"] & _U32, -errno if errno < 0 else 0)
+    errno = found[b"errno"] & _U32
+    # An int, which some print as if it had no sign.
+    return returned(found[b"reason"] & _U32, (1 << 32) - errno if errno > _S32 else 0)
 
 
 def returned(reason: int, errno: int) -> Event:

@@ -155,6 +155,12 @@ def valid_reason(number: int) -> int | None:
     return number if 0 <= number < NO_EXIT_REASON and number != NO_EXIT_REASON_7_3 else None
 
 
+def name_of(text: bytes) -> bytes:
+    """The event that prints such a text, as far as it carries something for an exit."""
+    found = (name for name, pattern in _STARTS if pattern.match(text))
+    return next(found, b"events without a name")
+
+
 def _exit(found: re.Match[bytes]) -> Event:
     vcpu, reason, info1, info2, intr_info = found.groups()
     return Exit(
@@ -197,6 +203,17 @@ def mmio(kind: str, size: int, gpa: int, value: int) -> Mmio | None:
     return Mmio(kind, size, gpa, value) if 1 <= size <= 8 else None
 
 
+#: How the texts start where no name is given. A kvm_exit may have any reason.
+_STARTS: Final = (
+    (b"kvm_userspace_exit", re.compile(rb"reason \S{1,64} \(\d{1,10}\)\s*$")),
+    (b"kvm_exit", re.compile(rb"(?:vcpu \d{1,10} )?reason .{1,64} rip ")),
+    (b"kvm_page_fault", re.compile(rb"(?:vcpu \d{1,10} rip \w{1,18} )?address ")),
+    (b"kvm_entry", re.compile(rb"vcpu \d{1,10},? rip ")),
+    (b"kvm_pio", re.compile(rb"pio_(?:read|write) at ")),
+    (b"kvm_mmio", re.compile(rb"mmio ")),
+    (b"kvm_msr", re.compile(rb"msr_(?:read|write) ")),
+    (b"kvm_hypercall", re.compile(rb"nr 0x[0-9a-f]{1,16} a0 ")),
+)
 _Parser = tuple[re.Pattern[bytes], Callable[[re.Match[bytes]], Event | None]]
 #: By event: its pattern, and what makes numbers of a match.
 PARSERS: Final[dict[bytes, _Parser]] = {

@@ -1,6 +1,6 @@
 """`perf script` of the kvm tracepoints: its default fields, any others, --ns and --header.
 
-An event's name, with its system, and the trace must be among the fields.
+The trace must be among the fields.
 Facts: kvm_and_traces B1, "Line layouts".
 """
 
@@ -40,13 +40,26 @@ LAYOUTS: Final = (
             rb"\s{0,64}(?:%b)??(?:%b)?(?:%b)?(?:%b)?%b" % (_COMM, _PID_TID, _CPU, _TIME, _EVENT)
         )
     ),
+    # Without the event's name the text has to tell which it is.
+    Layout(
+        re.compile(
+            rb"\s{0,64}(?:%b)??(?:%b)?(?:%b)?%b((?!PERF_RECORD_|\w{1,64}:\w{1,64}:)\S.*)"
+            % (_COMM, _PID_TID, _CPU, _TIME)
+        )
+    ),
 )
-_HEADER: Final = re.compile(rb"# captured on {0,16}: |# ={8}\s{0,8}$")
+_UNNAMED: Final = re.compile(
+    rb"\s{0,64}(?:%b)??(?:%b)?(?:%b)?%b(?:vcpu |reason |pio_|mmio |msr_|nr 0x)"
+    % (_COMM, _PID_TID, _CPU, _TIME)
+)
+_HEADER: Final = re.compile(
+    rb"# captured on {0,16}: |# ={8}\s{0,8}$|.{0,128}[\]\d]: {1,64}PERF_RECORD_[A-Z]"
+)
 
 
 def sniff(head: bytes) -> bool:
     """Whether one of the first lines is as this tool prints it."""
-    return fits(head, (_HEADER, *(layout.pattern for layout in LAYOUTS)))
+    return fits(head, (_HEADER, *(layout.pattern for layout in LAYOUTS[:-1]), _UNNAMED))
 
 
 def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
@@ -62,6 +75,6 @@ _FORMAT: Final = TextFormat(
     "perf script",
     "exits to userspace as perf recorded them",
     "record with -e kvm:kvm_userspace_exit or -e kvm:kvm_exit, "
-    "and keep event and trace among the fields of -F",
+    "and keep trace among the fields of -F",
     _read,
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from errno import EFAULT
+from functools import lru_cache
 from typing import BinaryIO, Final, NamedTuple
 
 from tdxdbg.abi import kvm
@@ -61,16 +62,22 @@ def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
     return read_text(file, name, pids, _FORMAT)
 
 
-class _Access(NamedTuple):
-    """What a vCPU thread did to a device after an exit."""
+class _Asked(NamedTuple):
+    """An access of a vCPU thread to a device."""
 
-    line: Line
-    time: int | None
     write: bool
-    region: bytes
     address: int
     value: int
     size: int
+
+
+class _Access(NamedTuple):
+    """One that came after an exit, when, and to which memory region."""
+
+    line: Line
+    time: int | None
+    region: bytes
+    asked: _Asked
 
 
 class _Exit:
@@ -91,11 +98,12 @@ class _Exit:
         last = self.accesses[-1]
         asked: list[_Access] = []
         for access in reversed(self.accesses):
-            if (access.region, access.write) != (last.region, last.write):
+            if (access.region, access.asked.write) != (last.region, last.asked.write):
                 break
             asked.append(access)
         first = asked[-1]
-        if last.write and any(access.address != first.address for access in asked):
+        addresses = {access.asked.address for access in asked}
+        if last.asked.write and len(addresses) > 1:
             return None
         return first, len(asked) == 1
 
@@ -154,9 +162,7 @@ class _Log:
         cpu, reason = int(found[1]), int(found[2])
         thread = self._vcpu_thread(cpu)
         self._end(thread)
-        # KVM_RUN fails with EFAULT then; of no other errno QEMU goes on to this event.
-        errno = EFAULT if reason == kvm.Exit.MEMORY_FAULT else 0
-        self._say(thread, RunReturned(cpu, recorded_run(reason, b"", 0), errno))
+        self._say(thread, _returned(cpu, reason))
         if len(self._exits) < _MAX_VCPUS:
             self._exits[thread] = _Exit(reason)
         self._last = thread
@@ -184,8 +190,8 @@ class _Log:
         if exit_.accesses:
             self._reader.unused(name)
         write = name == b"memory_region_ops_write"
-        numbers = int(address, 16), int(value, 16), int(size)
-        access = _Access(self._line, self._time, write, region, *numbers)
+        asked = _Asked(write, int(address, 16), int(value, 16), int(size))
+        access = _Access(self._line, self._time, region, asked)
         exit_.accesses.append(access)
         return True
 
@@ -247,14 +253,29 @@ class _Log:
         if exit_ is None or asked is None:
             return
         access, alone = asked
-        detail = _io(access, alone) if exit_.reason == kvm.Exit.IO else _mmio(access, alone)
+        detail = _detail(exit_.reason, access.asked, alone)
         if detail is None:
             self._reader.garbled(access.line)
         else:
             self._reader.event(access.line, thread, access.time, detail)
 
 
-def _io(access: _Access, alone: bool) -> RunDetail | None:
+# The same exits come again and again.
+
+
+@lru_cache(maxsize=1024)
+def _returned(cpu: int, reason: int) -> RunReturned:
+    # KVM_RUN fails with EFAULT then; of no other errno QEMU goes on to this event.
+    errno = EFAULT if reason == kvm.Exit.MEMORY_FAULT else 0
+    return RunReturned(cpu, recorded_run(reason, b"", 0), errno)
+
+
+@lru_cache(maxsize=4096)
+def _detail(reason: int, access: _Asked, alone: bool) -> RunDetail | None:
+    return _io(access, alone) if reason == kvm.Exit.IO else _mmio(access, alone)
+
+
+def _io(access: _Asked, alone: bool) -> RunDetail | None:
     if access.address > 0xFFFF:
         return None
     direction = kvm.EXIT_IO_OUT if access.write else kvm.EXIT_IO_IN
@@ -267,7 +288,7 @@ def _io(access: _Access, alone: bool) -> RunDetail | None:
     return RunDetail(run, None if access.write else IoAnswer(data))
 
 
-def _mmio(access: _Access, alone: bool) -> RunDetail:
+def _mmio(access: _Asked, alone: bool) -> RunDetail:
     values: dict[str, int | list[int]] = {
         "phys_addr": access.address,
         "is_write": int(access.write),
@@ -282,7 +303,7 @@ def _mmio(access: _Access, alone: bool) -> RunDetail:
     return RunDetail(run, None if access.write else MmioAnswer(data))
 
 
-def _data(access: _Access) -> bytes:
+def _data(access: _Asked) -> bytes:
     return access.value.to_bytes(8, "little")[: access.size]
 
 

@@ -18,8 +18,8 @@ from tdxdbg.traces.native import Trace
 from tdxdbg.traces.probes import Converted, Event, RunReturned
 from tdxdbg.traces.reader import EVERYBODY, Line, Pids, Reader, TextFormat, read_text
 
-#: "[pid 123] " or "123 ", when it follows threads.
-_PID: Final = rb"(?:\[pid {1,8}(\d{1,10})\] |(\d{1,10}) {1,8}(?=\S))?"
+#: "[pid 123] " or "123 ", when it follows threads; -Y adds their names.
+_PID: Final = rb"(?:\[pid {1,8}(\d{1,10})(?:<.{0,32}?>)?\] |(\d{1,10})(?:<.{0,32}?>)? {1,8}(?=\S))?"
 #: -t and -tt, or -ttt, -r and nothing; then -i and -n.
 _TIME: Final = (
     rb" {0,8}(?:(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? |(\d{1,12})(?:\.(\d{1,9}))? {1,4}|)"
@@ -36,7 +36,7 @@ _SNIFFED: Final = re.compile(
 )
 #: Of an ioctl: the fd, what it is (-y), the request, and the rest.
 _IOCTL: Final = re.compile(
-    rb"(\d{1,10})(?:<(.{0,256}?)>)?, "
+    rb"(\d{1,10})(?:<(.{0,4096}?)>)?, "
     rb"(_IOC\(.{1,64}?\)|\w{1,64})(?: /\* (\w{1,64}) \*/)?(.*)"
 )
 _RUN: Final = frozenset(
@@ -45,6 +45,8 @@ _RUN: Final = frozenset(
 _ATTRIBUTES: Final = frozenset((b"KVM_SET_MEMORY_ATTRIBUTES", b"0x4020aed2"))
 _VCPU: Final = re.compile(rb".{0,64}kvm-vcpu:(\d{1,5})")
 _UNFINISHED: Final = b"<unfinished ...>"
+#: The rest of a call after a message of strace itself.
+_TAIL: Final = re.compile(rb"<unfinished \.\.\.>$|[,=> {].{0,8192}\) {1,64}= (?:-?\d|0x|\?)")
 #: No VM has more vCPUs.
 _MAX_UNFINISHED: Final = 1 << 16
 #: What it returned; an errno's name, or which exit; and -T.
@@ -157,7 +159,7 @@ class _Log:
             else:
                 self._reader.unused(comment or request)
             return
-        named = _VCPU.match(path) if path else None
+        named = _VCPU.match(_plain(path)) if path else None
         vcpu = int(named[1]) if named else None
         stands = int(fd) if vcpu is None else vcpu
         call = _Call(int(thread) if thread else ~stands, vcpu, time)
@@ -204,8 +206,21 @@ class _Log:
             self._reader.other(b"messages of strace")
         elif text.startswith(b"> "):
             self._reader.other(b"stack trace lines")
+        elif _TAIL.match(text):
+            # A message went in between.
+            self._reader.other(b"ends of other calls")
         elif text:
             self._reader.bad(line)
+
+
+def _plain(path: bytes) -> bytes:
+    """A name that -xx printed in hex."""
+    if not path.startswith(b"\\x"):
+        return path
+    try:
+        return bytes.fromhex(path.decode("ascii").replace("\\x", ""))
+    except ValueError:
+        return path
 
 
 def _event(vcpu: int | None, value: bytes, error: bytes | None, exit_name: bytes | None) -> Event:

@@ -24,6 +24,19 @@ from tdxdbg.traces.records import Record, answer, step_record, td_exit
 from tests.fuzz import binary
 from tests.traces.journals import META, journal
 
+#: One of each text format that has a layout of its own.
+_TEXTS = (
+    "demo3.tracecmd-report.txt",
+    "synthetic_td.tracecmd-report-R.txt",
+    "demo3.perf-script-F.txt",
+    "ftrace_raw_optfields.txt",
+    "uprobe_event_style.txt",
+    "bpftrace_demo.txt",
+    "bpftrace_demo.jsonl",
+    "qemu_kvm_log_ts.txt",
+    "demo1.strace-kvm.txt",
+)
+_TEXT_LINES = 150
 DATA = Path(__file__).parents[1] / "data" / "traces"
 _FULL = Regs(*range(1, 17))
 
@@ -70,4 +83,12 @@ def corpus() -> dict[str, bytes]:
         "jsonl": "".join(line + "\n" for line in jsonl.lines(native)).encode(),
         "ftrace": text.encode(),
         **binary.corpus(),
+        **{name: _cut(name) for name in _TEXTS},
     }
+
+
+def _cut(name: str) -> bytes:
+    """Enough of a recording for everything that is in it, and no more: each case reads it."""
+    lines = (DATA / name).read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if b"KVM_RUN" in line or b"0xae80" in line]
+    return b"".join(kept or lines[-_TEXT_LINES:])

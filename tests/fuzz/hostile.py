@@ -1,4 +1,4 @@
-"""Files made by hand to be slow or large: each is small, and valid JSON Lines."""
+"""Files made by hand to be slow or large: each is small, and good JSON Lines or text."""
 
 from __future__ import annotations
 
@@ -116,9 +116,44 @@ HOSTILE: Final[dict[str, Callable[[], Iterator[Line]]]] = {
     "backwards": _backwards,
 }
 
+#: What a pattern might try in a thousand ways, after a start that fits it.
+_PIECES: Final = (
+    b" ", b"1 ", b"1 1/", b"a-1 ", b"[0] ", b"(", b"a=1 ", b"<", b"\\", b'"', b"kvm:", b"a:a: ",
+    b") = ", b"d..1. ", b"1us : ", b" resumed>", b"0x1 ", b"= ", b"=> ", b"1@1.000000:",
+)  # fmt: skip
+_EVENT: Final = b" CPU 0/KVM-4100 [000] d..1. 5.000001: "
+_TEXT_STARTS: Final[dict[str, tuple[bytes, ...]]] = {
+    "tracefs": (_EVENT + b"kvm_exit: ", _EVENT + b"exit: (", b" a-1 0d..1. ", b""),
+    "trace-cmd": (b" a-1 [000] 5.000001: kvm_mmio:  ", b" a-1 [000] 5.000001: (+1) ", b""),
+    "perf": (b" a 1 [000] 5.000001: kvm:kvm_exit: ", b" a 1/1 ", b""),
+    "strace": (b"1 ioctl(5, KVM_RUN", b"ioctl(5<", b"[pid 1] ", b"1.000001 x(", b""),
+    "qemu": (b"1@1.000001:kvm_run_exit ", b"memory_region_ops_read cpu 0 mr 0x1 ", b""),
+    "bpftrace": (b"X 1 1 1 1 ", b"1000000 ", b'{"type": "printf", "data": "', b'{"type": ', b""),
+}
+_TEXT_GOOD: Final = {
+    "tracefs": _EVENT + b"kvm_userspace_exit: reason KVM_EXIT_IO (2)",
+    "trace-cmd": b" a-1 [000] 5.000001: kvm_userspace_exit:   reason KVM_EXIT_IO (2)",
+    "perf": b" a 1 [000] 5.000001: kvm:kvm_userspace_exit: reason KVM_EXIT_IO (2)",
+    "strace": b"1 ioctl(5, KVM_RUN, 0) = 0 (KVM_EXIT_IO)",
+    "qemu": b"kvm_run_exit cpu_index 0, reason 2",
+    "bpftrace": b"U 1 1 0 2 0 0 0 0 0",
+}
+#: Names of text formats, each for a file of lines as long as they are looked at.
+TEXTS: Final = tuple(_TEXT_GOOD)
+_LONG: Final = 15_000
+
+
+def _text_lines(name: str) -> bytes:
+    lines = [_TEXT_GOOD[name]]
+    for start in _TEXT_STARTS[name]:
+        lines += [start + piece * (_LONG // len(piece)) + b"z" for piece in _PIECES]
+    return b"\n".join(lines)
+
 
 def hostile(name: str) -> bytes:
     """One of them as a file."""
+    if name in TEXTS:
+        return _text_lines(name)
     meta = {"generation": "6.16", "td": {"maxphyaddr": 52}}
     lines = [{"tdxt": 1, "meta": meta}, *HOSTILE[name]()]
     return "".join(json.dumps(line) + "\n" for line in lines).encode()

@@ -153,14 +153,15 @@ _ANY: tuple[Mutation, ...] = (flip, cut, drop, insert, repeat)
 MUTATIONS: dict[str, tuple[Mutation, ...]] = {
     "native": (*_ANY, record_number, record_number, record_bytes, swap_records, header),
     "jsonl": (*_ANY, tokens, tokens, tokens, tokens, lines),
-    "ftrace": (*_ANY, tokens, tokens, tokens, lines),
     **dict.fromkeys(binary.corpus(), (*_ANY, *binary.MUTATIONS)),
 }
+#: Of any other format: they are text.
+_TEXT: tuple[Mutation, ...] = (*_ANY, tokens, tokens, tokens, lines)
 
 
 def mutate(kind: str, good: bytes, chance: Random) -> bytes:
     """A damaged copy of a good file of this format."""
     data = bytearray(good)
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
-        chance.choice(MUTATIONS[kind])(data, chance)
+        chance.choice(MUTATIONS.get(kind, _TEXT))(data, chance)
     return bytes(data)

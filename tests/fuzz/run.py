@@ -22,7 +22,7 @@ from random import Random
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import open_trace
 from tests.fuzz.corpus import corpus
-from tests.fuzz.hostile import HOSTILE, hostile
+from tests.fuzz.hostile import HOSTILE, TEXTS, hostile
 from tests.fuzz.look import look_at
 from tests.fuzz.mutate import mutate
 
@@ -109,7 +109,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", type=int)
-    parser.add_argument("--hostile", choices=HOSTILE)
+    parser.add_argument("--hostile", choices=[*HOSTILE, *TEXTS])
     options = parser.parse_args()
     if options.hostile is not None:
         return worker_hostile(options.hostile)

@@ -11,8 +11,8 @@ from random import Random
 import pytest
 
 from tests.fuzz.corpus import corpus
-from tests.fuzz.hostile import HOSTILE
-from tests.fuzz.mutate import MUTATIONS, mutate
+from tests.fuzz.hostile import HOSTILE, TEXTS
+from tests.fuzz.mutate import mutate
 from tests.fuzz.run import run_case
 
 COUNT = int(os.environ.get("TDXDBG_FUZZ", "450"))
@@ -31,7 +31,7 @@ def test_damaged_traces_give_one_line_or_open() -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", [*HOSTILE, *TEXTS])
 def test_files_made_to_be_slow_are_not(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", "--hostile", name],
@@ -43,12 +43,12 @@ def test_files_made_to_be_slow_are_not(name: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("kind", MUTATIONS)
+@pytest.mark.parametrize("kind", corpus())
 def test_the_good_files_are_good(kind: str, tmp_path: Path) -> None:
     assert run_case(tmp_path / "x", corpus()[kind]) == ""
 
 
-@pytest.mark.parametrize("kind", MUTATIONS)
+@pytest.mark.parametrize("kind", corpus())
 def test_a_case_is_always_the_same(kind: str) -> None:
     good = corpus()[kind]
     assert mutate(kind, good, Random(5)) == mutate(kind, good, Random(5))

@@ -104,6 +104,7 @@ PERF: Final[dict[str, Print]] = {
     ),
     "perf, no thread": lambda e: f"{e.comm:>16} [{e.cpu:03}] {seconds(e)}: {_named(e)} {e.text}",
     "perf -F cpu,time,event,trace": lambda e: f"[{e.cpu:03}] {seconds(e)}: {_named(e)} {e.text}",
+    "perf -F comm,tid,time,trace": lambda e: f"{e.comm:>16} {e.thread:5} {seconds(e)}: {e.text}",
     "perf with modifiers": lambda e: (
         f"{e.comm:>16} {e.thread:5} [{e.cpu:03}] {seconds(e)}: kvm:{e.name}:u: {e.text}"
     ),
@@ -228,6 +229,8 @@ WARNINGS: Final[dict[str, tuple[str, ...]]] = {
         "cpus=2",
         "trace-cmd: No such file or directory",
         "  warning: cannot find plugins",
+        "registering plugin: /usr/lib/x86_64-linux-gnu/traceevent/plugins/plugin_kvm.so",
+        "overriding event (103) kvm:kvm_exit with new print handler",
     ),
     "perf": (
         "# ========",
@@ -236,6 +239,12 @@ WARNINGS: Final[dict[str, tuple[str, ...]]] = {
         "# ========",
         "Warning:",
         "perf: some message",
+        "libtraceevent: No such file or directory",
+        "  [kvm:kvm_inj_exception] bad op token }",
+        "  Error: expected type 5 but read 0",
+        "'trace' not valid for hardware events. Ignoring.",
+        "No kallsyms or vmlinux with build-id 4a5a9b0affb66c437abcd455d2738af879985fa9 was found",
+        "       swapper     0 [000]     0.000000: PERF_RECORD_MMAP -1/0: [0xffffffff81000000] x",
     ),
 }
 

@@ -24,21 +24,30 @@ if TYPE_CHECKING:
 DATA = Path(__file__).parents[1] / "data" / "traces"
 NATIVE = Trace.from_records(META, journal(3)).data()
 JSONL = "\n".join(jsonl.lines(Trace(NATIVE))).encode()
+NAMES = {item.key: item.name for item in FORMATS}
+FOREIGN = {
+    "demo3.tracecmd-report.txt": "trace-cmd",
+    "demo3.perf-script-header.txt": "perf",
+    "demo1.strace-raw.txt": "strace",
+    "qemu_kvm_log_nots.txt": "qemu",
+    "bpftrace_demo.txt": "bpftrace",
+}
 FTRACE = (DATA / "ftrace_tgid.txt").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("data", "name"),
     [
-        (NATIVE, FORMATS[0].name),
-        (JSONL, FORMATS[1].name),
-        (b"\n\n  " + JSONL, FORMATS[1].name),
-        (FTRACE, FORMATS[2].name),
-        (FTRACE.split(b"\n", 12)[-1], FORMATS[2].name),
-        ((DATA / "ftrace_trace_pipe.txt").read_bytes(), FORMATS[2].name),
-        (b"# tracer: nop\n", FORMATS[2].name),
-        ((DATA / "demo3.trace.dat").read_bytes(), "trace.dat"),
-        ((DATA / "demo3.perf.data").read_bytes(), "perf.data"),
+        (NATIVE, NAMES["tdxt"]),
+        (JSONL, NAMES["jsonl"]),
+        (b"\n\n  " + JSONL, NAMES["jsonl"]),
+        (FTRACE, NAMES["tracefs"]),
+        (FTRACE.split(b"\n", 12)[-1], NAMES["tracefs"]),
+        ((DATA / "ftrace_trace_pipe.txt").read_bytes(), NAMES["tracefs"]),
+        (b"# tracer: nop\n", NAMES["tracefs"]),
+        *(((DATA / file).read_bytes(), NAMES[key]) for file, key in FOREIGN.items()),
+        ((DATA / "demo3.trace.dat").read_bytes(), NAMES["trace-dat"]),
+        ((DATA / "demo3.perf.data").read_bytes(), NAMES["perf-data"]),
     ],
 )
 def test_one_format_recognises_it(data: bytes, name: str) -> None:

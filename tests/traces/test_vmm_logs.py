@@ -241,6 +241,8 @@ def test_a_pid_picks_a_thread_of_qemu() -> None:
 # --- strace -------------------------------------------------------------------------------
 
 CALL: Final = "ioctl(13<anon_inode:kvm-vcpu:2>, KVM_RUN, 0) = 0 (KVM_EXIT_IO)"
+#: -xx.
+_HEX_NAME: Final = "".join(f"\\x{byte:02x}" for byte in b"anon_inode:kvm-vcpu:2")
 DAY: Final = 8 * 3600 + 35 * 60 + 47
 
 
@@ -264,6 +266,8 @@ DAY: Final = 8 * 3600 + 35 * 60 + 47
         (f"17892 1795422947.000000 [00007f0f33] {CALL}", 0, 1795422947 * 10**9),
         (f"17892 1795422947.000000 [  16] {CALL}", 0, 1795422947 * 10**9),
         ("ioctl(13, KVM_RUN, 0)                 = 0 (KVM_EXIT_IO)", 0, None),
+        (f"17892 08:35:47 (+     0.000035) {CALL}", 0, DAY * 10**9),
+        (CALL.replace("anon_inode:kvm-vcpu:2", _HEX_NAME), 2, None),
         ("ioctl(13<anon_inode:[kvm-vcpu:2]>, KVM_RUN, 0) = 0 (KVM_EXIT_IO)", 2, None),
         ("ioctl(13<anon_inode:kvm-vcpu:2>, 0xae80 /* KVM_RUN */, 0) = 0 (KVM_EXIT_IO)", 2, None),
         (
@@ -370,7 +374,10 @@ def test_what_else_is_in_a_log_of_strace() -> None:
         "\n".join(
             (
                 'execve("/usr/bin/qemu", ["qemu"], 0x7ffd /* 20 vars */) = 0',
-                "strace: Process 8 attached",
+                "clone(child_stack=NULL, flags=CLONE_CHILD_SETTIDstrace: Process 8 attached",
+                ", child_tidptr=0x7f101bf46a10) = 8",
+                " <unfinished ...>",
+                " => {parent_tid=[26575]}, 88) = 26575",
                 "--- SIGCHLD {si_signo=SIGCHLD} ---",
                 " > /usr/lib/libc.so.6(ioctl+0xb) [0x11a]",
                 CALL,
@@ -393,3 +400,9 @@ def test_lines_of_strace_that_cannot_be_read(bad: str) -> None:
 def test_a_pid_picks_a_thread_of_strace() -> None:
     trace = strace.read(io.BytesIO(f"7 {CALL}\n8 {CALL}".encode()), "x", {8})
     assert [record.source for record in told(trace)] == [2]
+
+
+@pytest.mark.parametrize("line", [f"17892<qemu> {CALL}", f"[pid 17892<CPU 0/KVM>] {CALL}"])
+def test_names_of_threads_in_strace(line: str) -> None:
+    (record,) = told(strace.read(io.BytesIO(line.encode()), "x", {17892}))
+    assert record.vcpu == 2
