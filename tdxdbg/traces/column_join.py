@@ -151,14 +151,9 @@ class ColumnJoiner:
             return
         journal = self._journal
         done = journal.records[:count]
-        gone = np.flatnonzero(journal.to_userspace[:count])
-
-        def pack() -> memoryview:
-            column_records.went_to_userspace(done, gone)
-            seal(done)
-            return done.data
-
-        self._builder.add_packed(pack, count, int(done[-1, ROWS_STARTED]))
+        column_records.went_to_userspace(done, np.flatnonzero(journal.to_userspace[:count]))
+        seal(done)
+        self._builder.add_packed(done.data, count, int(done[-1, ROWS_STARTED]))
         journal.records = journal.records[count:]
         journal.to_userspace = journal.to_userspace[count:]
         journal.base += count
