@@ -23,6 +23,7 @@ from tdxdbg.traces import (
     perf_data,
     perf_script,
     qemu_log,
+    simple_trace,
     strace,
     trace_cmd,
     trace_dat,
@@ -77,6 +78,7 @@ FORMATS: Final = (
     Format("QEMU trace log", qemu_log.sniff, qemu_log.read, "qemu", qemu_log.read),
     Format("bpftrace text or JSON", bpftrace.sniff, bpftrace.read, "bpftrace", bpftrace.read),
     Format("trace.dat", trace_dat.sniff, trace_dat.read, "trace-dat", trace_dat.read),
+    Format("QEMU simple trace", simple_trace.sniff, simple_trace.read, "simple", simple_trace.read),
     Format("perf.data", perf_data.sniff, perf_data.read, "perf-data", perf_data.read),
 )
 

@@ -87,14 +87,6 @@ class Importer(Reader):
         self._garbled += 1
         self.unread.add(source, f"{size} bytes")
 
-    def problems(self) -> list[str]:
-        lines = super().problems()
-        if not self.unread.count:
-            return lines
-        first = self.unread.lines[0][0]
-        said = f"{self.unread.count} events could not be read, the first at offset {first:#x}"
-        return [said, *lines[len(self.unread.problems()) :]]
-
     def finish(self, name: str) -> Trace:
         """The trace; raises TraceError when there is not one exit."""
         self._joiner.finish()

@@ -182,7 +182,7 @@ class Reader:
         return f"no exits in {counts}); {self.remedy}"
 
     def problems(self) -> list[str]:
-        lines = [*self.unread.problems(), *self._problems]
+        lines = [*self.unread.problems(self.unit), *self._problems]
         if self._losses:
             number = f"{self._lost} events" if self._lost else f"events {self._losses} times"
             lines.append(f"the kernel lost {number}: exits around them may be missing")
