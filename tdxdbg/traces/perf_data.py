@@ -28,7 +28,9 @@ def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
             importer = Importer(builder, joiner, pids, "perf")
             for problem in layout.problems:
                 importer.note_problem(problem)
-            for block in Events(file, name, layout, importer).blocks():
+            events = Events(file, name, layout, importer)
+            importer.tasks = events.tasks
+            for block in events.blocks():
                 importer.add(block)
             return importer.finish(name)
 

@@ -51,6 +51,7 @@ def _read(file: BinaryIO, name: str, layout: Layout, buffer: Buffer, pids: Pids)
         meta = metadata("trace-cmd", layout.kernel)
         with Builder(meta, name) as builder, closing(join(builder)) as joiner:
             importer = Importer(builder, joiner, pids, "trace-cmd")
+            importer.tasks = layout.tasks
             for block in Events(file, name, layout, buffer, importer).blocks():
                 importer.add(block)
             others = [item.name for item in layout.buffers if item is not buffer]
