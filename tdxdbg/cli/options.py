@@ -22,7 +22,7 @@ GENERATION_NAMES: Final = ("v19", "exits-v1", "6.16-rc1", "6.16", "7.2", "7.3")
 #: The keys of the formats, likewise.
 FORMAT_NAMES: Final = (
     *("tdxt", "jsonl", "tracefs", "trace-cmd", "perf", "strace", "qemu", "bpftrace"),
-    *("trace-dat", "perf-data"),
+    *("trace-dat", "simple", "perf-data"),
 )
 
 

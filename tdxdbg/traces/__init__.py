@@ -23,6 +23,7 @@ from tdxdbg.traces import (
     perf_data,
     perf_script,
     qemu_log,
+    simple_trace,
     strace,
     trace_cmd,
     trace_dat,
@@ -86,6 +87,7 @@ FORMATS: Final = (
     _text("QEMU trace log", "qemu", qemu_log),
     _text("bpftrace text or JSON", "bpftrace", bpftrace),
     Format("trace.dat", trace_dat.sniff, trace_dat.read, "trace-dat", trace_dat.read),
+    Format("QEMU simple trace", simple_trace.sniff, simple_trace.read, "simple", simple_trace.read),
     Format("perf.data", perf_data.sniff, perf_data.read, "perf-data", perf_data.read),
 )
 

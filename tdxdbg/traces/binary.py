@@ -10,8 +10,10 @@ import numpy as np
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import columns
-from tdxdbg.traces.column_join import ColumnJoiner, OddEventError
-from tdxdbg.traces.columns import Block, BlockJoiner
+from tdxdbg.traces.column_feed import ColumnFeed
+from tdxdbg.traces.column_work import OddEventError
+from tdxdbg.traces.columns import I64, Block, BlockJoiner, Mask
+from tdxdbg.traces.event_columns import Columns, Found, Raw
 from tdxdbg.traces.meta import TraceMeta
 from tdxdbg.traces.native import Builder, Trace
 from tdxdbg.traces.reader import Pids, Reader
@@ -22,13 +24,13 @@ _NS_CLOCKS: Final = frozenset({"", "local", "global", "perf", "mono", "mono_raw"
 
 _REMEDY: Final = "record kvm:kvm_userspace_exit or kvm:kvm_exit, best all of kvm"
 
-AnyJoiner = ColumnJoiner | BlockJoiner
+AnyJoiner = ColumnFeed | BlockJoiner
 
 
 def quickly(read: Callable[[Callable[[Builder], AnyJoiner]], Trace]) -> Trace:
     """`read` with what joins columns; where that does not do, again event by event."""
     try:
-        return read(ColumnJoiner)
+        return read(ColumnFeed)
     except OddEventError:
         return read(BlockJoiner)
 
@@ -54,6 +56,8 @@ class Importer(Reader):
     """Joins blocks of events into a trace, and keeps account of what is not used."""
 
     unit = "events"
+    #: What threads are called, as far as the recording tells.
+    tasks: Mapping[int, bytes] = MappingProxyType({})
 
     def __init__(self, builder: Builder, joiner: AnyJoiner, pids: Pids, source: str) -> None:
         super().__init__(joiner, pids, _REMEDY)
@@ -62,12 +66,22 @@ class Importer(Reader):
         self._source = source
         self._wanted = np.array(sorted(self._pids), np.int64)
 
+    def look_at(self, columns: Columns, raw: Raw, process: I64 | None = None) -> Found:
+        """What raw events say, of the wanted threads or, where these are told, processes."""
+        if not self.selective:
+            return columns.block(raw)
+        wanted: Mask = np.isin(columns.threads(raw), self._wanted)
+        if process is not None:
+            wanted |= np.isin(process, self._wanted)
+        which = np.flatnonzero(wanted)
+        self.left_out += len(wanted) - len(which)
+        found = columns.block(raw.take(which))
+        bad = np.zeros(len(wanted), np.bool_)
+        bad[which] = found.bad
+        return found._replace(where=which[found.where], bad=bad)
+
     def add(self, block: Block) -> None:
         """The next events."""
-        if self.selective:
-            wanted = np.isin(block.thread, self._wanted) | (block.kind == columns.LOST)
-            self.left_out += int(len(wanted) - np.count_nonzero(wanted))
-            block = block.take(wanted)
         for count in block.a[block.kind == columns.LOST].tolist():
             self._losses += 1
             self._lost += count
@@ -86,17 +100,11 @@ class Importer(Reader):
         self._garbled += 1
         self.unread.add(source, f"{size} bytes")
 
-    def problems(self) -> list[str]:
-        lines = super().problems()
-        if not self.unread.count:
-            return lines
-        first = self.unread.lines[0][0]
-        said = f"{self.unread.count} events could not be read, the first at offset {first:#x}"
-        return [said, *lines[len(self.unread.problems()) :]]
-
     def finish(self, name: str) -> Trace:
         """The trace; raises TraceError when there is not one exit."""
         self._joiner.finish()
+        for thread in self._joiner.vcpus():
+            self.name_thread(thread, self.tasks.get(thread))
         if not self._builder.rows:
             why = "".join(f"; {line}" for line in [*self._problems][:1])
             raise TraceError(f"{name}: {self.nothing()}{why}")

@@ -42,6 +42,17 @@ class Raw(NamedTuple):
     source: U64
     thread: I64 | None = None
 
+    def take(self, which: I64) -> Raw:
+        """These events."""
+        return Raw(
+            self.data,
+            self.at[which],
+            self.length[which],
+            self.time[which],
+            self.source[which],
+            None if self.thread is None else self.thread[which],
+        )
+
 
 class Found(NamedTuple):
     """What raw events say: `where` is the place of each entry of `block` among them.
@@ -102,6 +113,18 @@ class Columns:
     def name(self, number: int) -> str:
         """The name of an event number."""
         return self._names.get(number, f"events of number {number}")
+
+    def threads(self, raw: Raw) -> I64:
+        """The threads of events; NO_THREAD of one that is too short to tell."""
+        pid = self._common.get("common_pid")
+        told = np.full(len(raw.at), NO_THREAD, np.int64)
+        if pid is not None:
+            whole = np.flatnonzero(raw.length >= pid.offset + pid.size)
+            values = gather(raw.data, raw.at[whole] + pid.offset, pid.size, signed=pid.signed)
+            told[whole] = values.view(np.int64)
+        if raw.thread is None:
+            return told
+        return np.where(raw.thread == NO_THREAD, told, raw.thread)
 
     def block(self, raw: Raw) -> Found:
         """The events that say something of exits, in order."""

@@ -97,6 +97,9 @@ class EventJoiner(Protocol):
     def vcpus(self) -> dict[int, int]:
         """The number of the vCPU that each thread is."""
 
+    def close(self) -> None:
+        """Nothing more will be asked of it, whatever happened."""
+
 
 class Joiner:
     """Takes events in the order of the recording and gives records to a builder.
@@ -144,6 +147,9 @@ class Joiner:
     def finish(self) -> None:
         """No more events come."""
         self.lost()
+
+    def close(self) -> None:
+        """There is nothing to give up."""
 
     # --- events -------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ _SNIFFED_LINES: Final = 200
 #: Texts and threads that are remembered.
 _MOST: Final = 1 << 14
 #: "kvm_exit: text", also with the modifiers of a perf event.
-_NAMED: Final = re.compile(rb"(\w{1,64}):(?:[a-zA-Z]{1,8}:(?= ))?\s{0,32}(.*)")
+NAMED: Final = re.compile(rb"(\w{1,64}):(?:[a-zA-Z]{1,8}:(?= ))?\s{0,32}(.*)")
 _SCALE: Final = tuple(10 ** (9 - digits) for digits in range(10))
 _COUNTER: Final = "times are a counter in no known unit (trace_clock): left out"
 #: How the text of a dynamic event starts: with its address, in brackets or as a field.
@@ -193,7 +193,7 @@ class _Texts:
 
 def meaning(text: bytes) -> Event | bytes | None:
     """The event of a text, the name of one that carries nothing, or None: neither."""
-    found = _NAMED.match(text)
+    found = NAMED.match(text)
     name, rest = (kvm_text.name_of(text), text) if found is None else found.groups()
     parser = kvm_text.PARSERS.get(name)
     if parser is not None:

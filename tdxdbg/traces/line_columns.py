@@ -28,9 +28,10 @@ from tdxdbg.traces.byte_columns import (
     trailing_digits,
     words_of,
 )
-from tdxdbg.traces.column_join import ROWS, OddEventError
+from tdxdbg.traces.column_feed import ROWS
+from tdxdbg.traces.column_work import OddEventError
 from tdxdbg.traces.columns import I64, U64, Block, Mask
-from tdxdbg.traces.kernel_lines import KernelLines, Layout, meaning, thread_name
+from tdxdbg.traces.kernel_lines import NAMED, KernelLines, Layout, meaning, thread_name
 from tdxdbg.traces.kvm_text import PARSERS, Instruction
 from tdxdbg.traces.lines import split
 from tdxdbg.traces.reader import Reader
@@ -155,14 +156,16 @@ class LineColumns:
         assert self._layout is not None
         found = self._layout.pattern.match(line)
         event = None if found is None else meaning(found[6])
-        if event is None:
+        if found is None or event is None:
             return None
+        named = NAMED.match(found[6]) is not None
         if isinstance(event, bytes):
-            return Understood((0, self._number_of(event), 0, 0, 0, 0), event not in PARSERS)
+            by_name = named and event not in PARSERS
+            return Understood((0, self._number_of(event), 0, 0, 0, 0), by_name)
         make = ROWS.get(type(event))
         if make is None:
             raise OddEventError
-        return Understood(make(event), isinstance(event, Instruction))
+        return Understood(make(event), named and isinstance(event, Instruction))
 
     def _number_of(self, name: bytes) -> int:
         return self._names.setdefault(name, len(self._names))

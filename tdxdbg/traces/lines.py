@@ -18,7 +18,7 @@ class Lines:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+        self.file = file
         self.count = 0
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
@@ -39,7 +39,7 @@ class Lines:
 
     def _chunks(self) -> Iterator[bytes]:
         rest = b""
-        chunk = self._file.read(_CHUNK).removeprefix(_BOM)
+        chunk = self.file.read(_CHUNK).removeprefix(_BOM)
         while chunk:
             if len(rest) > MAX_LINE:
                 # Of a line without end no more is kept than is looked at, and a CR at its end.
@@ -50,7 +50,7 @@ class Lines:
             whole, end, rest = data.rpartition(b"\n")
             if end:
                 yield whole
-            chunk = self._file.read(_CHUNK)
+            chunk = self.file.read(_CHUNK)
         if rest:
             yield rest.removesuffix(b"\r")
 

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, Final, NamedTuple, Self
+from typing import BinaryIO, ClassVar, Final, NamedTuple, Self
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import layout
@@ -27,9 +27,6 @@ from tdxdbg.traces.search import SEARCH, first_of_row, good_before
 from tdxdbg.traces.tail import find_end
 from tdxdbg.traces.unpack import DamagedError, Slots
 from tdxdbg.traces.unread import Imported, recall_import
-
-if TYPE_CHECKING:
-    from tdxdbg.traces.spill import Spill
 
 #: By major version: makes a file of the next version out of one of this. One line each.
 MIGRATIONS: Final[dict[int, Callable[[BinaryIO], BinaryIO]]] = {}
@@ -427,10 +424,14 @@ class Builder:
         self._name = name
         self._packer = Packer()
         self._data = bytearray(pack_header(meta))
-        self._spill: Spill | None = None
+        self._fd = -1
+        #: Whether records come packed, perhaps in another thread; they are in the file at once.
+        self._packed = False
         if Builder.into >= 0:
             Builder.newest = self
-            self._spilled()
+            # Who starts again writes the same.
+            self._fd = os.dup(Builder.into)
+            os.lseek(self._fd, 0, os.SEEK_SET)
 
     @property
     def rows(self) -> int:
@@ -440,42 +441,52 @@ class Builder:
     def add(self, record: Record) -> None:
         """Appends a record; raises ValueError, and is unchanged, when it does not fit."""
         self._data += self._packer.pack(record)
-        if len(self._data) > (_IN_MEMORY if self._spill is None else _SPILL):
-            self._spilled()
+        if len(self._data) > (_IN_MEMORY if self._fd < 0 else _SPILL):
+            self._spill()
 
     def flush(self) -> None:
         """What was added is in the file, where there is one."""
-        if self._spill is not None:
-            self._spilled().flush()
+        if self._fd >= 0 and not self._packed:
+            self._spill()
 
-    def add_packed(self, pack: Callable[[], memoryview], records: int, rows: int) -> None:
-        """Appends so many records, none a checkpoint; there are `rows` rows then.
-
-        `pack` makes their bytes, perhaps later and beside what goes on.
-        """
+    def add_packed(self, data: memoryview, records: int, rows: int) -> None:
+        """Appends records that are packed; there are `rows` rows then. None is a checkpoint."""
+        self._packed = True
         self._packer.advance(records, rows)
-        if self._spill is None and len(self._data) + records * layout.RECORD_SIZE <= _IN_MEMORY:
-            self._data += pack()
+        if self._fd < 0 and len(self._data) + data.nbytes <= _IN_MEMORY:
+            self._data += data
         else:
-            self._spilled().write(pack)
+            self._spill(data)
 
-    def _spilled(self) -> Spill:
-        """The file, with everything so far in it."""
-        if self._spill is None:
-            from tdxdbg.traces.spill import Spill
+    def _spill(self, more: memoryview | None = None) -> None:
+        """Puts everything so far, and this, into the file."""
+        import tempfile
 
-            self._spill = Spill(self._name, Builder.into)
-        if self._data:
-            data, self._data = self._data, bytearray()
-            self._spill.write(lambda: data)
-        return self._spill
+        try:
+            if self._fd < 0:
+                self._fd, path = tempfile.mkstemp(prefix="tdxdbg-")
+                os.unlink(path)
+            self._write(memoryview(bytes(self._data)))
+            self._data.clear()
+            if more is not None:
+                self._write(more.cast("B"))
+        except OSError as problem:
+            raise TraceError(
+                f"{self._name}: no room for its copy in {tempfile.gettempdir()}: "
+                f"{problem.strerror}; set TMPDIR to a place with more"
+            ) from None
+
+    def _write(self, data: memoryview) -> None:
+        while data:
+            data = data[os.write(self._fd, data) :]
 
     def finish(self, problems: Iterable[str] = ()) -> Trace:
         """The trace, in memory or, when it is large, in an unlinked file."""
-        if self._spill is None:
+        if self._fd < 0:
             trace = Trace(bytes(self._data), self._name)
         else:
-            trace = Trace(self._spilled().finish(), self._name)
+            self._spill()
+            trace = Trace(mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ), self._name)
         for line in problems:
             trace.note_problem(line)
         return trace
@@ -489,11 +500,12 @@ class Builder:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._spill is not None:
-            if Builder.into >= 0:
-                # Whoever reads it wants what there is, however this ended.
-                self._spilled()
-            self._spill.close()
+        if Builder.into >= 0:
+            # Whoever reads it wants what there is, however this ended.
+            self.flush()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def _release(view: memoryview, buffer: mmap.mmap | bytes) -> None:

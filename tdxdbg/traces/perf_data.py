@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import BinaryIO
 
 from tdxdbg.traces.native import Builder, Trace
@@ -22,11 +23,14 @@ def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
     from tdxdbg.traces.perf_data_events import Events
 
     def attempt(join: Callable[[Builder], AnyJoiner]) -> Trace:
-        with Builder(metadata("perf", layout.kernel), name) as builder:
-            importer = Importer(builder, join(builder), pids, "perf")
+        meta = metadata("perf", layout.kernel)
+        with Builder(meta, name) as builder, closing(join(builder)) as joiner:
+            importer = Importer(builder, joiner, pids, "perf")
             for problem in layout.problems:
                 importer.note_problem(problem)
-            for block in Events(file, name, layout, importer).blocks():
+            events = Events(file, name, layout, importer)
+            importer.tasks = events.tasks
+            for block in events.blocks():
                 importer.add(block)
             return importer.finish(name)
 

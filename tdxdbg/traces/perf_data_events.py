@@ -23,6 +23,7 @@ from tdxdbg.traces.perf_data_layout import Attr, Layout
 
 #: How much is decoded together, in bytes.
 _CHUNK: Final = 8 << 20
+_MAX_TASKS: Final = 1 << 16
 _MAX_RECORD: Final = 0xFFFF
 _READ_TIMES: Final = 0b11
 _READ_ID_LOST: Final = 1 << 2 | 1 << 4
@@ -47,6 +48,8 @@ class Events:
                 "record with perf record -e 'kvm:*'"
             )
         self._samples = _Samples(layout.attrs, name)
+        #: What threads are called, as far as it was read.
+        self.tasks: dict[int, bytes] = {}
         self._waiting: list[tuple[Block, U64]] = []
         #: The newest time so far, and at the end of the round before.
         self._newest = self._safe = 0
@@ -64,6 +67,7 @@ class Events:
                     f"{self._name}: its samples are compressed, which is not read; "
                     "record without -z, or unpack them with perf inject -i FILE -o OUT"
                 ) from None
+            self._name_tasks(data, walk)
             if walk.samples or walk.losses or walk.rounds:
                 self._add(data, at, walk)
                 yield from self._out(self._safe)
@@ -75,6 +79,12 @@ class Events:
             self._importer.note_problem(
                 f"the last {end - at} bytes, from offset {at:#x} on, are no records"
             )
+
+    def _name_tasks(self, data: bytes, walk: _Walk) -> None:
+        """PERF_RECORD_COMM: process, thread, name; the newest one counts."""
+        for at, end in walk.comms[: _MAX_TASKS - len(self.tasks)]:
+            thread = int.from_bytes(data[at + 12 : at + 16], "little")
+            self.tasks[thread] = data[at + 16 : min(end, at + 32)].split(b"\0")[0]
 
     def _add(self, data: bytes, start: int, walk: _Walk) -> None:
         view = np.frombuffer(data, np.uint8)
@@ -89,7 +99,7 @@ class Events:
             (samples.raw + start).view(np.uint64),
             samples.thread,
         )
-        found = self._columns.block(raw)
+        found = importer.look_at(self._columns, raw, samples.process)
         for number in np.flatnonzero(found.bad | samples.bad).tolist():
             importer.bad_event(start + int(at[number]), int(samples.length[number]))
         names: dict[str, int] = {}
@@ -145,7 +155,8 @@ class Events:
 
 
 class _Walk(NamedTuple):
-    """Where records of a stretch begin; `losses` also say where their numbers are.
+    """Where records of a stretch begin; `losses` also say where their numbers are,
+    and `comms` where they end.
 
     `end` is behind the last whole record, and may be behind the stretch.
     """
@@ -153,6 +164,7 @@ class _Walk(NamedTuple):
     samples: list[int]
     losses: list[tuple[int, int]]
     rounds: list[int]
+    comms: list[tuple[int, int]]
     end: int
     problem: bool
 
@@ -161,23 +173,26 @@ def _walk(data: bytes) -> _Walk:
     samples: list[int] = []
     losses: list[tuple[int, int]] = []
     rounds: list[int] = []
+    comms: list[tuple[int, int]] = []
     words = memoryview(data[: len(data) // 2 * 2]).cast("H")
     at, end = 0, len(words)
     add = samples.append
     while at + 4 <= end:
         size = words[at + 3]
         if size < perf.RECORD.size or size & 1:
-            return _Walk(samples, losses, rounds, at * 2, True)
+            return _Walk(samples, losses, rounds, comms, at * 2, True)
         after = at + (size >> 1)
         if after > end:
             break
         kind = words[at]
         if words[at + 1]:
-            return _Walk(samples, losses, rounds, at * 2, True)
+            return _Walk(samples, losses, rounds, comms, at * 2, True)
         if kind == perf.SAMPLE:
             add(at * 2)
         elif kind == perf.FINISHED_ROUND:
             rounds.append(at * 2)
+        elif kind == perf.COMM and size >= 24:
+            comms.append((at * 2, after * 2))
         elif kind == perf.LOST and size >= 24:
             losses.append((at * 2, 16))
         elif kind == perf.LOST_SAMPLES and size >= 16:
@@ -188,7 +203,7 @@ def _walk(data: bytes) -> _Walk:
             # Followed by as many bytes as it says.
             after += int.from_bytes(data[at * 2 + 8 : at * 2 + 12], "little") // 2
         at = after
-    return _Walk(samples, losses, rounds, at * 2, False)
+    return _Walk(samples, losses, rounds, comms, at * 2, False)
 
 
 class CompressedError(Exception):
@@ -202,6 +217,7 @@ class Read(NamedTuple):
     length: I64
     time: U64
     thread: I64
+    process: I64
     bad: Mask
 
 
@@ -251,7 +267,7 @@ class _Samples:
         """Samples at these places, which are whole records."""
         if not len(at):
             none = np.empty(0, np.int64)
-            return Read(none, none, np.empty(0, np.uint64), none, np.empty(0, np.bool_))
+            return Read(none, none, np.empty(0, np.uint64), none, none, np.empty(0, np.bool_))
         if not self._by_id:
             return _read(view, at, *self._kinds[0])
         found = np.searchsorted(self._ids, gather(view, at + perf.RECORD.size, 8))
@@ -283,8 +299,11 @@ def _read(view: Bytes, at: I64, kind: int, read_format: int) -> Read:
     place.skip((kind & (perf.IDENTIFIER | perf.IP)).bit_count())
     # Where a sample has none, its event does.
     thread = np.full(len(at), NO_THREAD, np.int64)
+    process = thread
     if kind & perf.TID:
-        thread = (place.number() >> np.uint64(32)).astype(np.int32).astype(np.int64)
+        both = place.number()
+        thread = (both >> np.uint64(32)).astype(np.int32).astype(np.int64)
+        process = both.astype(np.uint32).astype(np.int32).astype(np.int64)
     time = place.number() if kind & perf.TIME else np.full(len(at), NO_TIME, np.uint64)
     place.skip((kind & _BEFORE_READ).bit_count())
     if kind & perf.READ:
@@ -293,10 +312,10 @@ def _read(view: Bytes, at: I64, kind: int, read_format: int) -> Read:
         place.skip(np.minimum(place.number(), _MAX_RECORD).astype(np.int64))
     if not kind & perf.RAW:
         none = np.zeros(len(at), np.int64)
-        return Read(none, none, time, thread, place.bad)
+        return Read(none, none, time, thread, process, place.bad)
     length = place.number(4).astype(np.int64)
     bad = place.bad | (place.at + length > place.end)
-    return Read(np.where(bad, 0, place.at), np.where(bad, 0, length), time, thread, bad)
+    return Read(np.where(bad, 0, place.at), np.where(bad, 0, length), time, thread, process, bad)
 
 
 def _skip_read(place: _Place, read_format: int) -> None:

@@ -37,6 +37,7 @@ _OSRELEASE: Final = 4
 
 # Types of records, in their headers: u32 type, u16 misc, u16 size.
 LOST: Final = 2
+COMM: Final = 3
 SAMPLE: Final = 9
 LOST_SAMPLES: Final = 13
 _ATTR_RECORD: Final = 64

@@ -43,7 +43,7 @@ LAYOUTS: Final = (
     # Without the event's name the text has to tell which it is.
     Layout(
         re.compile(
-            rb"\s{0,64}(?:%b)??(?:%b)?(?:%b)?%b((?!PERF_RECORD_)\S.*)"
+            rb"\s{0,64}(?:%b)??(?:%b)?(?:%b)?%b((?!PERF_RECORD_|\w{1,64}:\w{1,64}:)\S.*)"
             % (_COMM, _PID_TID, _CPU, _TIME)
         )
     ),

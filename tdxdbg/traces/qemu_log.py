@@ -108,7 +108,7 @@ class _Exit:
         return first, len(asked) == 1
 
 
-class _Log:
+class Log:
     """One log, line by line."""
 
     def __init__(self, reader: Reader) -> None:
@@ -128,14 +128,22 @@ class _Log:
         thread, seconds, micros, name, text = found.groups()
         if self._reader.selective and not self._reader.wants(thread):
             return
+        self._thread = int(thread) if thread else None
+        self._time = int(seconds + micros) * 1000 if seconds else None
+        self._take(line, name, text or b"")
+
+    def event(self, line: Line, time: int, name: bytes, text: bytes) -> None:
+        """An event that names no thread, at a time in ns."""
+        self._time = time
+        self._take(line, name, text)
+
+    def _take(self, line: Line, name: bytes, text: bytes) -> None:
         take = _TAKERS.get(name)
         if take is None:
             self._reader.unused(name)
             return
         self._line = line
-        self._thread = int(thread) if thread else None
-        self._time = int(seconds + micros) * 1000 if seconds else None
-        if not take(self, text or b"", name):
+        if not take(self, text, name):
             self._reader.bad(line)
 
     def finish(self) -> None:
@@ -307,20 +315,20 @@ def _data(access: _Asked) -> bytes:
     return access.value.to_bytes(8, "little")[: access.size]
 
 
-_TAKERS: Final[dict[bytes, Callable[[_Log, bytes, bytes], bool]]] = {
-    b"kvm_run_exit": _Log.run_exit,
-    b"kvm_vcpu_ioctl": _Log.vcpu_ioctl,
-    b"memory_region_ops_read": _Log.region,
-    b"memory_region_ops_write": _Log.region,
-    b"kvm_run_exit_system_event": _Log.system_event,
-    b"kvm_memory_fault": _Log.memory_fault,
-    b"kvm_hc_map_gpa_range": _Log.map_gpa_range,
-    b"kvm_convert_memory": _Log.convert_memory,
+_TAKERS: Final[dict[bytes, Callable[[Log, bytes, bytes], bool]]] = {
+    b"kvm_run_exit": Log.run_exit,
+    b"kvm_vcpu_ioctl": Log.vcpu_ioctl,
+    b"memory_region_ops_read": Log.region,
+    b"memory_region_ops_write": Log.region,
+    b"kvm_run_exit_system_event": Log.system_event,
+    b"kvm_memory_fault": Log.memory_fault,
+    b"kvm_hc_map_gpa_range": Log.map_gpa_range,
+    b"kvm_convert_memory": Log.convert_memory,
 }
 
 
 def _read(reader: Reader, lines: Iterable[Line]) -> None:
-    log = _Log(reader)
+    log = Log(reader)
     for line in lines:
         log.line(line)
     log.finish()

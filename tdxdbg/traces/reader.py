@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection
+from contextlib import closing
 from io import SEEK_END
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
@@ -183,7 +184,7 @@ class Reader:
         return f"no exits in {counts}); {self.remedy}"
 
     def problems(self) -> list[str]:
-        lines = [*self.unread.problems(), *self._problems]
+        lines = [*self.unread.problems(self.unit), *self._problems]
         if self._losses:
             number = f"{self._lost} events" if self._lost else f"events {self._losses} times"
             lines.append(f"the kernel lost {number}: exits around them may be missing")
@@ -238,10 +239,11 @@ def read_text(file: BinaryIO, name: str, pids: Pids, text_format: TextFormat) ->
     )
     if size < LARGE:
         return _read_text(file, name, meta, pids, text_format, Joiner)
-    from tdxdbg.traces.column_join import ColumnJoiner, OddEventError
+    from tdxdbg.traces.column_feed import ColumnFeed
+    from tdxdbg.traces.column_work import OddEventError
 
     try:
-        return _read_text(file, name, meta, pids, text_format, ColumnJoiner)
+        return _read_text(file, name, meta, pids, text_format, ColumnFeed)
     except OddEventError:
         file.seek(0)
         return _read_text(file, name, meta, pids, text_format, Joiner)
@@ -255,8 +257,7 @@ def _read_text(
     text_format: TextFormat,
     join: Callable[[Builder], EventJoiner],
 ) -> Trace:
-    with Builder(meta, name) as builder:
-        joiner = join(builder)
+    with Builder(meta, name) as builder, closing(join(builder)) as joiner:
         reader = Reader(joiner, pids, text_format.remedy)
         lines = Lines(file)
         text_format.read(reader, lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import BinaryIO
 
 from tdxdbg.errors import TraceError
@@ -47,8 +48,10 @@ def _read(file: BinaryIO, name: str, layout: Layout, buffer: Buffer, pids: Pids)
     from tdxdbg.traces.trace_dat_events import Events
 
     def attempt(join: Callable[[Builder], AnyJoiner]) -> Trace:
-        with Builder(metadata("trace-cmd", layout.kernel), name) as builder:
-            importer = Importer(builder, join(builder), pids, "trace-cmd")
+        meta = metadata("trace-cmd", layout.kernel)
+        with Builder(meta, name) as builder, closing(join(builder)) as joiner:
+            importer = Importer(builder, joiner, pids, "trace-cmd")
+            importer.tasks = layout.tasks
             for block in Events(file, name, layout, buffer, importer).blocks():
                 importer.add(block)
             others = [item.name for item in layout.buffers if item is not buffer]

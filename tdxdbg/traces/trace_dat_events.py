@@ -84,7 +84,7 @@ class Events:
         source += sources[1][decoded.page] * (decoded.at - decoded.page * self._page_size)
         time = decoded.time
         raw = Raw(view, decoded.at, decoded.length, time, source.view(np.uint64))
-        found = self._columns.block(raw)
+        found = self._importer.look_at(self._columns, raw)
         self._account(decoded, found, source, sources)
         placed = _with_losses(found, decoded, sources)
         block = placed.block._replace(time=self._shown(placed.block.time))

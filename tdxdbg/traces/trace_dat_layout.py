@@ -31,6 +31,7 @@ _MAX_CPUS: Final = 1 << 16
 _MAX_OPTIONS: Final = 1 << 16
 _PAGE_SIZES: Final = tuple(1 << bits for bits in range(12, 23))
 _CLOCK: Final = re.compile(rb"\[([\w-]{1,32})\]|^([\w-]{1,32})$")
+_TASK: Final = re.compile(rb"^(\d{1,10}) (.{1,64})$", re.MULTILINE)
 _RELEASE: Final = re.compile(rb"\S{1,64} \S{1,256} (\S{1,128})")
 
 # Sections and options of version 7; the first ones are options of version 6 too.
@@ -42,6 +43,7 @@ _UNAME: Final = 5
 _OFFSET: Final = 7
 _HEADERS: Final = 16
 _FORMATS: Final = 18
+_CMDLINES: Final = 21
 _COMPRESSED: Final = 1
 
 
@@ -75,6 +77,8 @@ class Layout:
     page: PageLayout
     formats: list[EventFormat]
     buffers: list[Buffer] = field(default_factory=list)
+    #: What threads are called.
+    tasks: dict[int, bytes] = field(default_factory=dict)
     kernel: str = ""
     time_offset: int = 0
     #: The name of the compression, "" for none.
@@ -128,6 +132,12 @@ def _nanoseconds(text: bytes, unit: int) -> int:
         return 0
 
 
+def _tasks(cursor: Cursor) -> dict[int, bytes]:
+    """The saved command lines: a number and a name in each."""
+    text = cursor.take(cursor.number(8, "saved command lines"), "saved command lines")
+    return {int(number): name for number, name in _TASK.findall(text)}
+
+
 def _streams(cursor: Cursor, entries: list[tuple[int, int, int]]) -> list[Stream]:
     """The pages of CPUs; they cannot be more than the file."""
     if sum(size for _, _, size in entries) > cursor.end:
@@ -145,7 +155,7 @@ def _version_6(cursor: Cursor, page_size: int) -> Layout:
     skip_ftrace_formats(cursor)
     layout = Layout(page, list(read_formats(cursor)))
     skip_symbols(cursor)
-    cursor.skip(cursor.number(8, "saved command lines"), "saved command lines")
+    layout.tasks = _tasks(cursor)
     cpus = cursor.number(4, "the number of CPUs")
     if cpus > _MAX_CPUS:
         raise TraceError(f"{cursor.name}: {cpus} CPUs; the file is damaged")
@@ -251,7 +261,7 @@ def _version_7(cursor: Cursor) -> Layout:
     options = _options_7(sections, offset, cursor.name)
     where = {}
     for option, data in options:
-        if option in (_HEADERS, _FORMATS):
+        if option in (_HEADERS, _FORMATS, _CMDLINES):
             where[option] = Cursor.of(data, cursor.name).number(8, "the offset of a section")
     missing = [name for option, name in _NEEDED.items() if option not in where]
     if missing:
@@ -259,6 +269,8 @@ def _version_7(cursor: Cursor) -> Layout:
     page = read_header_page(sections.section(where[_HEADERS], _HEADERS))
     formats = list(read_formats(sections.section(where[_FORMATS], _FORMATS)))
     layout = Layout(page, formats, compression=compression)
+    if _CMDLINES in where:
+        layout.tasks = _tasks(sections.section(where[_CMDLINES], _CMDLINES))
     for option, data in options:
         if option == _BUFFER:
             layout.buffers.append(_buffer_7(cursor, Cursor.of(data, cursor.name)))

@@ -87,11 +87,18 @@ class Unread:
         if reason and len(self._reasons) < _KEEP_REASONS:
             self._reasons.append(reason)
 
-    def problems(self) -> list[str]:
-        """One line for each of the first reasons, and one for the rest."""
+    def problems(self, unit: str = "lines") -> list[str]:
+        """One line for each of the first reasons, and one for the rest.
+
+        `unit` is what is counted; those that are no lines stand at offsets.
+        """
         rest = self.count - len(self._reasons)
         if not rest:
             return list(self._reasons)
-        first = f", the first is line {self.lines[0][0]}" if not self._reasons else ""
+        number = self.lines[0][0]
+        where = f", the first is line {number}"
+        if unit != "lines":
+            where = f", the first at offset {number:#x}"
+        first = where if not self._reasons else ""
         more = "more " if self._reasons else ""
-        return [*self._reasons, f"{rest} {more}lines could not be read{first}"]
+        return [*self._reasons, f"{rest} {more}{unit} could not be read{first}"]

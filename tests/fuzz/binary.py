@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from random import Random
 
-from tests.traces import perf_data_files, trace_dat_files
+from tests.traces import perf_data_files, simple_trace_files, trace_dat_files
 from tests.traces.trace_dat_files import event, long, padding, page, short
 
 _NUMBERS = (
@@ -33,6 +33,7 @@ def corpus() -> dict[str, bytes]:
         "trace.dat 7 zlib": trace_dat_files.version_7(
             {"": [data]}, name="zlib", pack=zlib.compress
         ),
+        "simple trace": _simple_trace(),
         "perf.data": perf_data_files.recording(),
         "perf.data pipe": perf_data_files.piped(
             perf_data_files.sample(write, _START),
@@ -41,6 +42,14 @@ def corpus() -> dict[str, bytes]:
             perf_data_files.finished_round(),
         ),
     }
+
+
+def _simple_trace() -> bytes:
+    names = (b"kvm_run_exit", b"memory_region_ops_write", b"kvm_convert_memory")
+    parts = [simple_trace_files.MAGIC, *map(simple_trace_files.mapping, range(3), names)]
+    for values in ((0, (0, 2)), (1, (0, 5, 0x80, 1, 1, b"x")), (2, (1, 2, b"shared_to_private"))):
+        parts.append(simple_trace_files.event(values[0], _START, values[1]))
+    return b"".join([*parts, simple_trace_files.dropped(5), parts[4]])
 
 
 def number(data: bytearray, chance: Random) -> None:

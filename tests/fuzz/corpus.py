@@ -82,8 +82,8 @@ def corpus() -> dict[str, bytes]:
         "native": native.data(),
         "jsonl": "".join(line + "\n" for line in jsonl.lines(native)).encode(),
         "ftrace": text.encode(),
-        **{name: _cut(name) for name in _TEXTS},
         **binary.corpus(),
+        **{name: _cut(name) for name in _TEXTS},
     }
 
 

@@ -42,7 +42,7 @@ def whole(background: Background) -> Trace:
 @pytest.fixture
 def long(tmp_path: Path) -> Path:
     path = tmp_path / "long.txt"
-    path.write_bytes(REAL.read_bytes() * 300)
+    path.write_bytes(REAL.read_bytes() * 1200)
     return path
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from random import Random
 
 import numpy as np
 import pytest
 
-from tdxdbg.traces import column_join, columns, join
+from tdxdbg.traces import column_feed, column_join, column_work, columns, join
 from tdxdbg.traces.binary import AnyJoiner
-from tdxdbg.traces.column_join import ColumnJoiner, OddEventError
+from tdxdbg.traces.column_feed import ColumnFeed
+from tdxdbg.traces.column_work import OddEventError
 from tdxdbg.traces.columns import LOST, NONE, Block, BlockJoiner
 from tdxdbg.traces.meta import TraceMeta
 from tdxdbg.traces.native import Builder, Trace
@@ -38,14 +40,15 @@ def block(rows: Sequence[Row], start: int = 0) -> Block:
 def joined(rows: Sequence[Row], sizes: Callable[[], int] | None) -> tuple[bytes, object, object]:
     """The trace, what was not used and the vCPUs; `sizes` None: event by event."""
     with Builder(TraceMeta()) as builder:
-        joiner: AnyJoiner = (BlockJoiner if sizes is None else ColumnJoiner)(builder)
-        at = 0
-        while at < len(rows):
-            size = len(rows) if sizes is None else sizes()
-            assert not joiner.feed_block(block(rows[at : at + size], at))
-            at += size
-        joiner.finish()
-        return builder.finish().data(), +joiner.unused, joiner.vcpus()
+        joiner: AnyJoiner = (BlockJoiner if sizes is None else ColumnFeed)(builder)
+        with closing(joiner):
+            at = 0
+            while at < len(rows):
+                size = len(rows) if sizes is None else sizes()
+                assert not joiner.feed_block(block(rows[at : at + size], at))
+                at += size
+            joiner.finish()
+            return builder.finish().data(), +joiner.unused, joiner.vcpus()
 
 
 def check(rows: Sequence[Row], sizes: Callable[[], int]) -> Trace:
@@ -179,11 +182,13 @@ RETURNS: tuple[tuple[tuple[int, ...], ...], ...] = (
 def test_the_same_bytes(oddness: float, open_records: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(join, "MAX_OPEN", open_records)
     monkeypatch.setattr(column_join, "MAX_OPEN", open_records)
+    monkeypatch.setattr(column_work, "MAX_OPEN", open_records)
     seen: Counter[str] = Counter()
     for seed in range(40):
         chance = Random(f"{seed} {oddness} {open_records}")
         rows = Events(chance, chance.choice((1, 2, 5)), oddness).rows(chance.choice((5, 40, 300)))
         largest = chance.choice((1, 3, 20, 1000))
+        monkeypatch.setattr(column_feed, "AT_ONCE", chance.choice((1, 10, 1 << 14)))
 
         def sizes(chance: Random = chance, largest: int = largest) -> int:
             return chance.randrange(1, largest + 1)

@@ -40,12 +40,12 @@ PAIRS: Final[tuple[tuple[str, str, Event | None], ...]] = (
     (
         "kvm_userspace_exit",
         "reason=10 errno=-4",
-        kvm_text.UserspaceExit(10, 4),
+        UserspaceExit(10, 4),
     ),
     (
         "kvm_userspace_exit",
         "reason=0x27 (39) errno=0xfffffff2 (-14)",
-        kvm_text.UserspaceExit(39, 14),
+        UserspaceExit(39, 14),
     ),
     ("kvm_userspace_exit", "reason=2", None),
     ("kvm_pio", "rw=1 port=0x3f8 size=1 count=1 val=0x41", Pio(True, 0x3F8, 1, 1, 0x41)),

@@ -165,3 +165,10 @@ def test_numbers_of_all_sizes(text: str, monkeypatch: pytest.MonkeyPatch) -> Non
             )
         rows.append(line(at, text.format(*numbers)))
     check("ftrace", "\n".join(rows).encode(), monkeypatch)
+
+
+def test_a_line_without_an_events_name_does_not_hide_those_of_others() -> None:
+    text = (DATA / "demo3.perf-script.txt").read_bytes()
+    odd = b"other 99 [000]  1786.700000: vcpu 0, rip 0x0\n"
+    plain, after = (perf_script.read(io.BytesIO(data), "x") for data in (text, odd + text))
+    assert len(after) == len(plain) == 43

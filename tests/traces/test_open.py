@@ -16,6 +16,7 @@ from tdxdbg import traces
 from tdxdbg.errors import BackendError, TraceError
 from tdxdbg.traces import FORMATS, ftrace, jsonl, native, open_trace
 from tdxdbg.traces.native import Trace
+from tests.traces import simple_trace_files
 from tests.traces.journals import META, journal
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ FTRACE = (DATA / "ftrace_tgid.txt").read_bytes()
         ((DATA / "ftrace_trace_pipe.txt").read_bytes(), NAMES["tracefs"]),
         (b"# tracer: nop\n", NAMES["tracefs"]),
         *(((DATA / file).read_bytes(), NAMES[key]) for file, key in FOREIGN.items()),
+        (simple_trace_files.MAGIC, NAMES["simple"]),
     ],
 )
 def test_one_format_recognises_it(data: bytes, name: str) -> None:

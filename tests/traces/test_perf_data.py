@@ -183,6 +183,28 @@ def test_threads_are_those_of_the_samples() -> None:
     assert [record.vcpu for record in records(trace)] == [0, 1]
 
 
+def test_threads_have_their_newest_names() -> None:
+    def named(tid: int, name: bytes) -> bytes:
+        return files.record(perf.COMM, struct.pack("<II", 1, tid) + name.ljust(16, b"\0"))
+
+    trace = built(
+        named(70, b"perf-exec"),
+        sample(IO, START, tid=70),
+        named(70, b"CPU 0/KVM"),
+        sample(IO, START, tid=80),
+        named(80, b"CPU 1/KVM"),
+    )
+    assert trace.remarks == ["vCPU 0 is CPU 0/KVM-70, vCPU 1 is CPU 1/KVM-80"]
+
+
+def test_events_of_other_processes_are_left_out() -> None:
+    parts = [sample(data, START, tid=tid) for data, tid in ((IO, 70), (HLT, 80), (IO, 90))]
+    for pid in (80, 79):
+        trace = perf_data.read(io.BytesIO(files.perf_data(*parts)), "x.data", {pid})
+        assert reasons(trace) == [5]
+        assert trace.remarks == ["2 events of other processes are left out"]
+
+
 def test_what_no_event_can_say_is_counted_and_kept() -> None:
     bad = sample(event("kvm_pio", 7, rw=1, port=0x80, size=3, count=1, val=1), START)
     short = sample(IO[:8], START)[:-8] + bytes(8)

@@ -370,3 +370,16 @@ def test_of_several_instances_the_one_with_exits_is_read() -> None:
     trace = trace_dat.read(io.BytesIO(data), "x.dat")
     assert reasons(trace) == [2]
     assert trace.remarks == ["trace instances left out: 1"]
+
+
+@pytest.mark.parametrize("name", ["synthetic_td.trace.dat", "synthetic_td.tracecmd-report.txt"])
+def test_threads_have_their_names(name: str) -> None:
+    with open_trace(DATA / name) as trace:
+        assert "vCPU 0 is CPU 0/KVM-4100, vCPU 1 is CPU 1/KVM-4101" in trace.remarks
+
+
+def test_events_of_other_threads_are_left_out() -> None:
+    with open_trace(DATA / "synthetic_td.trace.dat", pid=4101) as trace:
+        assert {record.vcpu for record in records(trace)} == {1}
+        assert len(trace) == 228
+        assert "742 events of other processes are left out" in trace.remarks
