@@ -17,7 +17,7 @@ def inflate(method: str, data: bytes, length: int, name: str) -> bytes:
         raise TraceError(f"{name}: a compressed piece of {length} bytes; the file is damaged")
     try:
         if method == "zstd":
-            plain = _zstd(data, length, name)
+            plain = _zstd(data, length)
         elif method == "zlib":
             plain = zlib.decompressobj().decompress(data, length + 1)
         else:
@@ -35,14 +35,10 @@ def inflate(method: str, data: bytes, length: int, name: str) -> bytes:
     return plain
 
 
-def _zstd(data: bytes, length: int, name: str) -> bytes:
-    try:
-        import zstandard
-    except ImportError:
-        raise TraceError(
-            f"{name}: compressed with zstd; install the Python package zstandard, "
-            "or convert it with trace-cmd convert --compression none"
-        ) from None
+def _zstd(data: bytes, length: int) -> bytes:
+    # Not at the top: it takes a while, and most files are not compressed.
+    import zstandard
+
     try:
         with zstandard.ZstdDecompressor().stream_reader(data) as reader:
             return reader.read(length + 1)

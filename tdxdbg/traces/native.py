@@ -13,6 +13,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from threading import Lock
 from types import TracebackType
 from typing import BinaryIO, ClassVar, Final, NamedTuple, Self
 
@@ -425,8 +426,8 @@ class Builder:
         self._packer = Packer()
         self._data = bytearray(pack_header(meta))
         self._fd = -1
-        #: Whether records come packed, perhaps in another thread; they are in the file at once.
-        self._packed = False
+        #: Packed records come in another thread than the one that flushes.
+        self._lock = Lock()
         if Builder.into >= 0:
             Builder.newest = self
             # Who starts again writes the same.
@@ -446,17 +447,18 @@ class Builder:
 
     def flush(self) -> None:
         """What was added is in the file, where there is one."""
-        if self._fd >= 0 and not self._packed:
-            self._spill()
+        with self._lock:
+            if self._fd >= 0:
+                self._spill()
 
     def add_packed(self, data: memoryview, records: int, rows: int) -> None:
         """Appends records that are packed; there are `rows` rows then. None is a checkpoint."""
-        self._packed = True
-        self._packer.advance(records, rows)
-        if self._fd < 0 and len(self._data) + data.nbytes <= _IN_MEMORY:
-            self._data += data
-        else:
-            self._spill(data)
+        with self._lock:
+            self._packer.advance(records, rows)
+            if self._fd < 0 and len(self._data) + data.nbytes <= _IN_MEMORY:
+                self._data += data
+            else:
+                self._spill(data)
 
     def _spill(self, more: memoryview | None = None) -> None:
         """Puts everything so far, and this, into the file."""

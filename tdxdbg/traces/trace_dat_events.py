@@ -23,7 +23,7 @@ from tdxdbg.traces.ring_buffer import Decoded
 from tdxdbg.traces.trace_dat_layout import Buffer, Layout, open_pages
 
 #: How many pages are decoded together, and at least of each CPU.
-_PAGES: Final = 512
+_PAGES: Final = 1024
 _MIN_PAGES: Final = 64
 _U64: Final = (1 << 64) - 1
 

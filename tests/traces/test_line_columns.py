@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from tdxdbg.errors import TraceError
-from tdxdbg.traces import ftrace, line_columns, lines, perf_script, reader, text_shapes, trace_cmd
-from tdxdbg.traces.native import Trace
+from tdxdbg.traces import (
+    column_feed,
+    ftrace,
+    line_columns,
+    lines,
+    perf_script,
+    reader,
+    text_shapes,
+    trace_cmd,
+)
+from tdxdbg.traces.meta import TraceMeta
+from tdxdbg.traces.native import Builder, Trace
 from tests.traces.trace_dat_files import DATA
 
 READ = {"ftrace": ftrace.read, "tracecmd": trace_cmd.read, "perf-script": perf_script.read}
@@ -172,3 +183,32 @@ def test_a_line_without_an_events_name_does_not_hide_those_of_others() -> None:
     odd = b"other 99 [000]  1786.700000: vcpu 0, rip 0x0\n"
     plain, after = (perf_script.read(io.BytesIO(data), "x") for data in (text, odd + text))
     assert len(after) == len(plain) == 43
+
+
+def test_an_import_that_begins_again_writes_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may be reading the file that it goes to."""
+    rows = [line(at, "kvm_userspace_exit: reason KVM_EXIT_MMIO (6)") for at in range(300)]
+    probe = "tdx_exit: (tdx_handle_exit+0x0/0x10 [kvm_intel]) ret=0x4d rcx=0xfc00 r10=0x0"
+    text = "\n".join([*rows, line(400, probe), *rows[:5]]).encode()
+    monkeypatch.setattr(reader, "LARGE", 1 << 40)
+    plain = ftrace.read(io.BytesIO(text), "x")
+    sizes: list[int] = []
+    begin = Builder.__init__
+
+    def begun(self: Builder, meta: TraceMeta, name: str = "trace") -> None:
+        sizes.append((tmp_path / "into").stat().st_size)
+        begin(self, meta, name)
+
+    monkeypatch.setattr(Builder, "__init__", begun)
+    monkeypatch.setattr(reader, "LARGE", 0)
+    monkeypatch.setattr(lines, "_CHUNK", 2000)
+    monkeypatch.setattr(column_feed, "AT_ONCE", 10)
+    with open(tmp_path / "into", "w+b") as file:
+        monkeypatch.setattr(Builder, "into", file.fileno())
+        trace = ftrace.read(io.BytesIO(text), "x")
+        assert (tmp_path / "into").read_bytes() == plain.data() == trace.data()
+    first, second = sizes
+    assert first == 0
+    assert second > 4096
