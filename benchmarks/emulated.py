@@ -109,21 +109,22 @@ def with_kvm(exits: int, path: str = "") -> None:
     engine = Engine(Td(), GENERATIONS[-1])
     vmm, events = Vmm(), NoEvents()
     recorder = Recorder(path, META, engine) if path else None
+    clock = subject.platform.clock
     step = engine.feed(Reentry(0))
     for row in range(exits):
         exit_ = subject.vp_enter(0, step.regs)
         assert isinstance(exit_, TdExit)
         if recorder is not None:
-            recorder.td_exit(row, exit_, subject.tsc)
+            recorder.td_exit(row, exit_, clock.tsc)
         step = engine.feed(exit_)
         if recorder is not None:
-            recorder.step(row, 0, step, subject.tsc)
+            recorder.step(row, 0, step, clock.tsc)
         while step.outcome is Outcome.EXIT_TO_USERSPACE:
             reentry = Reentry(0, vmm.reply(0, step, subject, events).answer)
             step = engine.feed(reentry)
             if recorder is not None:
-                recorder.answer(row, reentry, subject.tsc)
-                recorder.step(row, 0, step, subject.tsc)
+                recorder.answer(row, reentry, clock.tsc)
+                recorder.step(row, 0, step, clock.tsc)
         if recorder is not None and not row % SLICE:
             recorder.tick(time.monotonic())
     if recorder is not None:

@@ -291,7 +291,8 @@ class Run:
         self.converted.clear()
         for conversion in held.reply.convert:
             self._convert(row, vcpu, conversion)
-        reentry = Reentry(vcpu, held.reply.answer, has_events=self.machine.has_events(vcpu))
+        events = self.machine.has_events(vcpu)
+        reentry: Reentry = _new(Reentry, (vcpu, held.reply.answer, events, False, False))
         step = self.engine.feed(reentry)
         self.held = None
         if self.sink is not None:
