@@ -102,9 +102,13 @@ class Qemu:
             items = [devices.ports.read(port, size) for _ in range(min(count, _DATA // size))]
             devices.interrupt(ask.events)
             return Reply(IoAnswer(b"".join(items)))
-        stop = ""
-        for at in range(0, min(count * size, len(run.pio)), size):
-            stop = stop or devices.ports.write(port, run.pio[at : at + size])
+        pio = run.pio
+        if count == 1 and len(pio) == size:
+            stop = devices.ports.write(port, pio)
+        else:
+            stop = ""
+            for at in range(0, min(count * size, len(pio)), size):
+                stop = stop or devices.ports.write(port, pio[at : at + size])
         devices.interrupt(ask.events)
         return Reply(stop=stop) if stop else _DONE
 
