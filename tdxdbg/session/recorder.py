@@ -32,7 +32,7 @@ _SHARE: Final = 4
 FLUSH: Final = 0.04
 #: Records that are gathered, and after how many a run is a long one.
 _BURST: Final = 512
-_LONG: Final = 16_384
+_LONG: Final = 4_096
 #: Kinds of record that end an engine step.
 _ENDS: Final = (Kind.USERSPACE_EXIT, Kind.TD_ENTRY)
 
@@ -49,10 +49,8 @@ class Recorder(RecordSink):
         self._gathered: list[Record] = []
         self.append = self._gathered.append
         #: What is gathered once another process writes: it has an engine of its own.
-        self._inputs = Inputs()
+        self._inputs = Inputs(self._checkpoint_between)
         self._rows = self._inputs.rows
-        #: How many of those there may be until a checkpoint is due.
-        self._room = 0
         self._records = 0
         self._next_checkpoint = _CHECKPOINT
         self._flushed = 0.0
@@ -65,11 +63,13 @@ class Recorder(RecordSink):
             self._checkpoint(time)
         super().td_exit(row, exit_, time)
 
-    def _plain_td_exit(self, row: int, exit_: TdExit, time: int) -> None:
-        if len(self._rows) >= self._room:
-            self._checkpoint(time)
-            self._room = self._next_checkpoint - self._records
-        self._inputs.td_exit(row, exit_, time)
+    def _checkpoint_between(self, time: int) -> None:
+        self._checkpoint(time)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """How many inputs there may be until a checkpoint is due."""
+        self._inputs.room = self._next_checkpoint - self._records
 
     @property
     def _made(self) -> int:
@@ -121,7 +121,7 @@ class Recorder(RecordSink):
             if isinstance(self._out, Scribe) and not self.failure:
                 self._try(self._out.write, self._inputs)
             self._rows.clear()
-            self._room = self._next_checkpoint - self._records
+            self._make_room()
 
     def _try(self, work: Callable[..., object], *arguments: object) -> None:
         try:
@@ -146,9 +146,9 @@ class Recorder(RecordSink):
     def _gather_inputs(self) -> None:
         """From now on; these shadow the methods, as each of them counts."""
         inputs = self._inputs
-        self._room = self._next_checkpoint - self._records
+        self._make_room()
         self.append = inputs.other
-        self.__dict__.update(td_exit=self._plain_td_exit, step=inputs.step, answer=inputs.answer)
+        self.__dict__.update(td_exit=inputs.td_exit, step=inputs.step, answer=inputs.answer)
 
     def close(self) -> None:
         """Flush and close; may be called twice."""

@@ -8,7 +8,7 @@ notes of a Step, the layout of its kvm_run) does not cross.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from tdxdbg.abi.regs import NO_REGS, Regs
@@ -68,7 +68,10 @@ class Inputs:
     outcome crosses, so this is a fraction of the work of `flatten`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, due: Callable[[int], object]) -> None:
+        """`due` is called with the time before a TD exit that finds `room` records or more."""
+        self._due = due
+        self.room = 0
         #: One for each record.
         self.rows: list[tuple[Any, ...]] = []
         self._add = self.rows.append
@@ -80,6 +83,8 @@ class Inputs:
         return data
 
     def td_exit(self, row: int, exit_: TdExit, time: int) -> None:
+        if len(self.rows) >= self.room:
+            self._due(time)
         vcpu, ret, regs, registers, in_kernel, signal = exit_
         inside = None if in_kernel is None else tuple(in_kernel)
         self._add((row, vcpu, time, ret, registers, inside, signal, *regs))
@@ -88,11 +93,12 @@ class Inputs:
         self._add((row, vcpu, time, step[0] + 0))
 
     def answer(self, row: int, reentry: Reentry, time: int) -> None:
-        vcpu, answer, *flags = reentry
+        vcpu, answer, events, immediate, signal = reentry
         if answer is None:
-            self._add((row, vcpu, time, 0, (), *flags))
+            self._add((row, vcpu, time, 0, (), events, immediate, signal))
         else:
-            self._add((row, vcpu, time, _NUMBERS[type(answer)], tuple(answer), *flags))
+            number = _NUMBERS[type(answer)]
+            self._add((row, vcpu, time, number, tuple(answer), events, immediate, signal))
 
     def other(self, record: Record) -> None:
         """A checkpoint, or KVM_SET_MEMORY_ATTRIBUTES."""
