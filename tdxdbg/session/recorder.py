@@ -16,7 +16,7 @@ from tdxdbg.engine import Engine
 from tdxdbg.engine.snapshot import dump
 from tdxdbg.engine.state import TdExit
 from tdxdbg.errors import TraceError
-from tdxdbg.session.run import RecordSink
+from tdxdbg.session.sink import RecordSink
 from tdxdbg.traces import Kind, Record, Trace, TraceMeta, Writer, open_trace
 from tdxdbg.traces.handover import Inputs
 from tdxdbg.traces.layout import MAX_PAYLOAD, parts_of

@@ -15,14 +15,12 @@ intervention is noted with its position, so that re-execution from a checkpoint
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
 from dataclasses import replace
-from enum import Enum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final
 
 from tdxdbg.abi.regs import Regs
 from tdxdbg.backends import Pause
-from tdxdbg.backends.emulated.machine import Machine, MachineCheckpoint
+from tdxdbg.backends.emulated.machine import Machine
 from tdxdbg.engine import (
     Engine,
     Generation,
@@ -33,145 +31,41 @@ from tdxdbg.engine import (
     Td,
     TdExit,
 )
-from tdxdbg.engine.engine import Checkpoint
 from tdxdbg.engine.state import HALTED
 from tdxdbg.errors import SessionError
 from tdxdbg.session.edit import edited, fields_of
-from tdxdbg.traces.records import Record, answer, memory_attributes, step_record, td_exit
-from tdxdbg.vmm import Reply, Vmm
+from tdxdbg.session.places import (
+    Held,
+    Intervention,
+    OvershotError,
+    Position,
+    RunCheckpoint,
+    Stop,
+    Where,
+    Why,
+)
+from tdxdbg.session.sink import Sink
+from tdxdbg.vmm import Vmm
+
+__all__ = [
+    "INTERVENTIONS",
+    "Held",
+    "OvershotError",
+    "Position",
+    "Run",
+    "RunCheckpoint",
+    "Sink",
+    "Stop",
+    "Where",
+    "Why",
+]
 
 _FOREVER: Final = 1 << 62
-
-
-class Position(NamedTuple):
-    """A place in a run: engine steps and guest instructions done; ordered as the run is."""
-
-    steps: int
-    instructions: int
-
-
-class Sink(Protocol):
-    """Where a run's journal goes, in its order; times in ns of the run."""
-
-    def td_exit(self, row: int, exit_: TdExit, time: int) -> object:
-        """A TD exit, which the engine has not seen yet."""
-        ...
-
-    def step(self, row: int, vcpu: int, step: Step, time: int) -> object:
-        """What KVM did with the exit, or the answer."""
-        ...
-
-    def answer(self, row: int, reentry: Reentry, time: int) -> object:
-        """KVM_RUN was called again; the engine has seen it."""
-        ...
-
-    def conversion(self, row: int, vcpu: int, done: SetMemoryAttributes, time: int) -> object:
-        """KVM_SET_MEMORY_ATTRIBUTES, which was done."""
-        ...
-
-
-class RecordSink:
-    """A sink that gets everything as a Record."""
-
-    append: Callable[[Record], object]
-
-    def td_exit(self, row: int, exit_: TdExit, time: int) -> None:
-        self.append(td_exit(row, exit_, time))
-
-    def step(self, row: int, vcpu: int, step: Step, time: int) -> None:
-        self.append(step_record(row, vcpu, step, time))
-
-    def answer(self, row: int, reentry: Reentry, time: int) -> None:
-        self.append(answer(row, reentry, time))
-
-    def conversion(self, row: int, vcpu: int, done: SetMemoryAttributes, time: int) -> None:
-        self.append(memory_attributes(row, vcpu, done, time))
-
-
-class Where(Enum):
-    """Where the run stands."""
-
-    #: Between two instructions of the guest.
-    IN_TD = "in the TD"
-    #: A KVM_EXIT_* waits for userspace's answer.
-    HELD = "held"
-    #: The VMM stopped the VM, or the emulator gave up.
-    ENDED = "ended"
-
-
-class Why(Enum):
-    """Why a run came back."""
-
-    STEP = "a step"
-    INSTRUCTIONS = "instruction count reached"
-    BREAKPOINT = "breakpoint"
-    WATCHPOINT = "watchpoint"
-    INTERRUPTED = "interrupted"
-    EXITS = "exit budget used up"
-    IDLE = "every vCPU is halted and nothing will wake them"
-    ENDED = "ended"
-    START = "the start of the run"
-
-
 # An Enum's members are slow to look up.
 _IN_TD, _HELD = Where.IN_TD, Where.HELD
 _STEP: Final = Why.STEP
 _REENTER_TD: Final = Outcome.REENTER_TD
 _new: Final = tuple.__new__
-
-
-class Stop(NamedTuple):
-    """`vcpu` is the one that matters; `detail` may hold the guest's own text, unescaped.
-
-    `address` and `size` in bytes: the instruction, or the GPA and bytes that are
-    about to be written. `breakpoints`: their numbers.
-    """
-
-    why: Why
-    vcpu: int = 0
-    detail: str = ""
-    address: int = 0
-    size: int = 0
-    breakpoints: tuple[int, ...] = ()
-
-
-class OvershotError(SessionError):
-    """There is no such place in the run: one step leads past it."""
-
-
-class Held(NamedTuple):
-    """An exit that userspace has: what the VMM proposed, and what will be given."""
-
-    vcpu: int
-    step: Step
-    proposed: Reply
-    reply: Reply
-
-
-class Intervention(NamedTuple):
-    """What a person did at a position: the name of a method of `Run`, and its arguments."""
-
-    at: Position
-    name: str
-    arguments: tuple[Any, ...]
-
-
-class RunCheckpoint(NamedTuple):
-    """A run at one position, for the run that made it (or a forked copy of its process)."""
-
-    position: Position
-    machine: MachineCheckpoint
-    engine: Checkpoint
-    vmm: Any
-    rows: int
-    row_of: tuple[tuple[int, int], ...]
-    exit_of: tuple[tuple[int, TdExit], ...]
-    where: Where
-    held: Held | None
-    ended: str
-    waiting: tuple[TdExit, ...]
-    last: tuple[int, Step | None]
-    applied: int
 
 
 class Run:

@@ -12,7 +12,8 @@ from tdxdbg.backends.emulated.td import open_machine
 from tdxdbg.engine import BY_NAME, Outcome
 from tdxdbg.guests import find
 from tdxdbg.session.edit import fields_of
-from tdxdbg.session.run import Held, RecordSink, Run, Where, Why
+from tdxdbg.session.run import Held, Run, Where, Why
+from tdxdbg.session.sink import RecordSink
 from tdxdbg.traces.records import Record
 from tdxdbg.vmm import Board, Vmm
 from tests.guests.expected import Exit, Expected, Story, Value

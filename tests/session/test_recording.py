@@ -11,7 +11,7 @@ from tdxdbg.engine import BY_NAME
 from tdxdbg.guests import guests
 from tdxdbg.session import Session
 from tdxdbg.session.recorder import Recorder
-from tdxdbg.session.run import RecordSink
+from tdxdbg.session.sink import RecordSink
 from tdxdbg.traces import Kind, Record, Trace, TraceMeta, open_trace
 from tests.session.support import ENDLESS, WRITES, until
 from tests.session.worlds import RAM, world
