@@ -41,6 +41,7 @@ def command(recording: str, output: str, form: str | None, pids: tuple[int, ...]
     complete or not there at all: an interrupt leaves nothing behind.
     """
     from tdxdbg.cli.progress import progress_bar
+    from tdxdbg.traces.output import to_stream
     from tdxdbg.traces.save import refuse_existing, save, write
 
     if output != "-":
@@ -49,7 +50,8 @@ def command(recording: str, output: str, form: str | None, pids: tuple[int, ...]
         trace = open_trace(recording, pids, progress=report, form=form or "")
     with trace:
         if output == "-":
-            write(trace, sys.stdout.buffer)
+            with to_stream(sys.stdout.buffer, "standard output") as out:
+                write(trace, out)
         else:
             with progress_bar("writing") as report:
                 save(trace, output, report)

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 from tdxdbg.export import csv_lines, parquet, perfetto, recording
 from tdxdbg.export.job import Done, Job
-from tdxdbg.export.output import Output, to_file, to_stream
 from tdxdbg.export.redaction import LEVELS, Level
 from tdxdbg.export.selection import Selection
+from tdxdbg.traces.output import Output, to_file, to_stream
 
 __all__ = [
     "FORMATS",

@@ -13,7 +13,7 @@ from typing import Any, Final
 from tdxdbg.export.columns import COLUMNS, Exit, Type
 from tdxdbg.export.exits import exits
 from tdxdbg.export.job import Done, Job
-from tdxdbg.export.output import Output
+from tdxdbg.traces.output import Output
 
 _FORMULA: Final = "=+-@"
 #: Lines that are written at once.

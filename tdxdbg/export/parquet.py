@@ -15,7 +15,7 @@ from tdxdbg.errors import BackendError
 from tdxdbg.export.columns import COLUMNS, Exit, Type
 from tdxdbg.export.exits import exits
 from tdxdbg.export.job import Done, Job
-from tdxdbg.export.output import Output
+from tdxdbg.traces.output import Output
 
 if TYPE_CHECKING:
     import pyarrow as pa

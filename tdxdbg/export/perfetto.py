@@ -24,10 +24,10 @@ from tdxdbg.engine.state import Step
 from tdxdbg.export.columns import COLUMNS, Column, Exit, Type
 from tdxdbg.export.exits import exits
 from tdxdbg.export.job import Done, Job
-from tdxdbg.export.output import Output
 from tdxdbg.export.redaction import Level
 from tdxdbg.timeline.walk import Walk
 from tdxdbg.traces.meta import dump_json
+from tdxdbg.traces.output import Output
 from tdxdbg.traces.records import Kind, Record
 
 _PROCESS: Final = 1

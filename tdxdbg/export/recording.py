@@ -17,16 +17,15 @@ from tdxdbg.decode.text import safe
 from tdxdbg.errors import TraceError
 from tdxdbg.export.excerpt import Excerpt
 from tdxdbg.export.job import Done, Job
-from tdxdbg.export.output import Output
 from tdxdbg.export.redaction import LEVELS, Level, Redaction
 from tdxdbg.traces import jsonl
 from tdxdbg.traces.header import pack_header
+from tdxdbg.traces.layout import RECORD_SIZE
 from tdxdbg.traces.meta import TraceMeta
 from tdxdbg.traces.native import Trace
+from tdxdbg.traces.output import Output
 from tdxdbg.traces.records import Record
 
-#: Slots that are copied at once.
-_SLOTS: Final = 4096
 #: Lines of JSON, or records, that are written at once.
 _TOGETHER: Final = 256
 _OFTEN: Final = 4096
@@ -66,10 +65,10 @@ def _write_native(job: Job, out: _Sink) -> Done:
     trace = job.timeline.trace
     if _is_whole(job):
         out.write(_head(trace))
-        for first in range(0, trace.n_records, _SLOTS):
-            with trace.slots(first, first + _SLOTS) as part:
-                out.write(part)
-            _say(job, first * len(trace) // trace.n_records)
+        done = 0
+        for part in trace.pieces():
+            done += out.write(part) // RECORD_SIZE
+            _say(job, done * len(trace) // trace.n_records)
         return Done(len(trace))
     excerpt = Excerpt(job)
     out.write(_packed(_meta(job), trace))

@@ -46,6 +46,8 @@ _SPILL: Final = 1 << 20
 #: Records that are kept, until there are more.
 _RECENT: Final = 256
 _MAX_DAMAGED: Final = 10_000
+#: Slots: a megabyte.
+_PIECE: Final = 4096
 _CUT: Final = (
     "the file was overwritten or cut while it was open, and cannot be read any more; open it again"
 )
@@ -156,15 +158,16 @@ class Trace:
         """256-byte slots: records, continuations and damaged ones."""
         return self._slots.count
 
-    @property
-    def buffer(self) -> memoryview:
-        """All whole records, for readers of columns (layout.py); nothing in it is checked."""
-        return self.slots(0, self._slots.count)
-
     def slots(self, first: int, stop: int) -> memoryview:
-        """The bytes of slots [first, stop), as `buffer`; what an archive has to unpack for that."""
+        """The bytes of slots [first, stop), for readers of columns (layout.py), unchecked."""
         self._look_at_file()
         return self._slots.part(first, min(stop, self._slots.count))
+
+    def pieces(self) -> Iterator[memoryview]:
+        """The bytes of all slots, bit by bit; a piece is gone when the next one is asked for."""
+        for first in range(0, self._slots.count, _PIECE):
+            with self.slots(first, first + _PIECE) as piece:
+                yield piece
 
     @property
     def head(self) -> memoryview:
@@ -195,8 +198,7 @@ class Trace:
 
     def data(self) -> bytes:
         """The whole file as bytes, header included, without what was cut off at its end."""
-        self._look_at_file()
-        return bytes(self.head) + bytes(self.buffer)
+        return b"".join([bytes(self.head), *map(bytes, self.pieces())])
 
     # --- records ----------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from tdxdbg.export.output import first_free, new_part
+from tdxdbg.traces.output import first_free, new_part
 
 #: rich's template loads its font from a CDN; a picture must not.
 _FONT_FACE: Final = re.compile(r"@font-face\s*\{.*?\}\s*", re.DOTALL)

@@ -17,8 +17,8 @@ from textual.worker import Worker
 from tdxdbg import report
 from tdxdbg.decode.text import Safe
 from tdxdbg.errors import TraceError
-from tdxdbg.export.output import new_part
 from tdxdbg.session.process import python_path
+from tdxdbg.traces.output import new_part
 from tdxdbg.ui.export import keep, write_new
 from tdxdbg.ui.export_rows import DECODED, Job
 from tdxdbg.ui.lines import own
@@ -171,7 +171,7 @@ class Exporting(Pointing, inherit_bindings=False):
             if not (self.trace.grows and path.is_file()):
                 # It was imported, or came through a pipe: the other process needs a file.
                 path = copy = new_part(Path.cwd())
-                await asyncio.to_thread(copy.write_bytes, self.trace.data())
+                await self._copy_trace(copy)
             kernel = self.timeline.generation.name
             wanted = self.matches.wanted.text if self.matches is not None else None
             trace = str(path.absolute())
@@ -183,6 +183,14 @@ class Exporting(Pointing, inherit_bindings=False):
                 if left is not None:
                     with suppress(OSError):
                         left.unlink()
+
+    async def _copy_trace(self, path: Path) -> None:
+        """By pieces, so that the screen goes on; an archive is never there as a whole."""
+        with path.open("wb") as file:
+            file.write(self.trace.head)
+            for piece in self.trace.pieces():
+                file.write(piece)
+                await asyncio.sleep(0)
 
     def _export_progress(self, row: int, written: int) -> None:
         """Say how far it is, where nothing else is said."""

@@ -74,7 +74,7 @@ def test_a_native_trace_is_no_import(tmp_path: Path) -> None:
         ((DEMO, "-o", "out.tdxt", "--pid", "0"), 2, b"--pid"),
         ((DEMO,), 2, b"--output"),
         (("nothing.txt", "-o", "out.tdxt"), 3, b"no such file"),
-        ((DEMO, "-o", "nowhere/out.tdxt"), 3, b"cannot be written: No such file or directory"),
+        ((DEMO, "-o", "nowhere/out.tdxt"), 3, b"cannot be created: No such file or directory"),
     ],
 )
 def test_what_goes_wrong_is_one_line_and_leaves_nothing(

@@ -44,7 +44,7 @@ def test_a_native_trace_is_copied_as_it_is(tmp_path: Path) -> None:
         again = (tmp_path / "again.tdxt").read_bytes()
     assert open_trace(tmp_path / "again.tdxt").data() == again
     with open_trace(path) as one, open_trace(tmp_path / "again.tdxt") as other:
-        assert bytes(one.buffer) == bytes(other.buffer)
+        assert one.data() == other.data()
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_file_system_that_cannot(
     monkeypatch.setattr(os, broken, refuse)
     with open_trace(source) as trace:
         if broken == "fsync":
-            with pytest.raises(TraceError, match="cannot be written: no; nothing is left"):
+            with pytest.raises(TraceError, match="cannot be written: no"):
                 save.save(trace, str(tmp_path / "x.tdxt"))
         else:
             save.save(trace, str(tmp_path / "x.tdxt"))
@@ -103,7 +103,7 @@ def test_a_file_system_that_cannot(
 def test_a_place_where_nothing_can_be_written(tmp_path: Path, path: str) -> None:
     source = tmp_path / "x.txt"
     source.write_bytes(GARBLED)
-    with open_trace(source) as trace, pytest.raises(TraceError, match="cannot be written"):
+    with open_trace(source) as trace, pytest.raises(TraceError, match="cannot be created"):
         save.save(trace, str(tmp_path / path))
 
 

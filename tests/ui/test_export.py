@@ -13,10 +13,10 @@ from textual.pilot import Pilot
 from tdxdbg.decode.summary import RowSummary
 from tdxdbg.errors import TraceError
 from tdxdbg.export import FORMATS, Job, Selection
-from tdxdbg.export.output import new_part
 from tdxdbg.filters import compile_filter
 from tdxdbg.report import json_object, row_moments
 from tdxdbg.timeline import Timeline
+from tdxdbg.traces.output import new_part
 from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.export import keep, offline_svg, write_new
 from tdxdbg.ui.export_rows import row_lines

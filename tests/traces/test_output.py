@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tdxdbg.errors import BackendError
-from tdxdbg.export.output import to_file
+from tdxdbg.traces.output import to_file
 
 
 def names(folder: Path) -> list[str]:
@@ -135,7 +135,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, small_files:
 def test_a_process_that_is_killed_leaves_no_half_file(tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from tdxdbg.export.output import to_file\n"
+        "from tdxdbg.traces.output import to_file\n"
         "with to_file(sys.argv[1]) as out:\n"
         "    out.write(b'x' * 100_000)\n"
         "    print('half', flush=True)\n"
