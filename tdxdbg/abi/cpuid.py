@@ -54,6 +54,9 @@ HYPERVISOR_LAST: Final = 0x4FFF_FFFF
 
 FIRST_EXTENDED_LEAF: Final = 0x8000_0000
 TDX_LEAF: Final = 0x21
+#: Leaves 0xB and 0x1F, ECX[15:8]: what a level of the topology consists of.
+_THREADS: Final = 1 << 8
+_CORES: Final = 2 << 8
 #: "IntelTDX    " in EBX, EDX, ECX.
 TDX_SIGNATURE: Final[Values] = (0, 0x6574_6E49, 0x2020_2020, 0x5844_546C)
 
@@ -61,6 +64,7 @@ TDX_SIGNATURE: Final[Values] = (0, 0x6574_6E49, 0x2020_2020, 0x5844_546C)
 LEAF1_ECX_DCA: Final = 1 << 18
 LEAF1_ECX_TSC_DEADLINE: Final = 1 << 24
 LEAF1_ECX_OSXSAVE: Final = 1 << 27
+LEAF1_EDX_HTT: Final = 1 << 28
 LEAF7_EBX_RTM: Final = 1 << 11
 LEAF7_ECX_OSPKE: Final = 1 << 4
 LEAF7_ECX_WAITPKG: Final = 1 << 5
@@ -87,3 +91,21 @@ DEFAULT: Final[Mapping[tuple[int, int], Values]] = MappingProxyType(
         (0x8000_0008, 0): (0x3034, 0, 0, 0),
     }
 )
+
+
+def with_topology(
+    values: Mapping[tuple[int, int], Values], vcpus: int
+) -> Mapping[tuple[int, int], Values]:
+    """The leaves of a TD with so many vCPUs: one package of cores without threads.
+
+    Intel SDM, CPUID leaves 1, 0xB and 0x1F; x2APIC ids are 0 to `vcpus` - 1.
+    """
+    table = dict(values)
+    eax, ebx, ecx, edx = table[0x1, 0]
+    many = LEAF1_EDX_HTT if vcpus > 1 else 0
+    table[0x1, 0] = (eax, ebx & ~0xFF_0000 | (vcpus & 0xFF) << 16, ecx, edx & ~LEAF1_EDX_HTT | many)
+    bits = (vcpus - 1).bit_length()
+    for leaf in EMULATED_BY_ENUM_TOPOLOGY:
+        table[leaf, 0] = (0, 1, _THREADS, 0)
+        table[leaf, 1] = (bits, vcpus, _CORES | 1, 0)
+    return MappingProxyType(table)

@@ -76,7 +76,7 @@ def read_guest(source: Path | bytes) -> GuestFile:
     """
     path = None if isinstance(source, bytes) else source
     name = "the image" if path is None else path.name
-    data = source if isinstance(source, bytes) else _read(source)
+    data = source if isinstance(source, bytes) else read_file(source, "an ELF64 or a flat image")
     if not data:
         raise BackendError(f"{name} is empty: give an ELF64 or a flat image of a guest")
     if not data.startswith(MAGIC):
@@ -86,12 +86,12 @@ def read_guest(source: Path | bytes) -> GuestFile:
     return GuestFile(name, path, data, True, entry, segments)
 
 
-def _read(path: Path) -> bytes:
-    """A regular file of sane size: a pipe or a device could be endless."""
+def read_file(path: Path, what: str) -> bytes:
+    """A regular file of sane size: a pipe or a device could be endless. Raises BackendError."""
     try:
         status = path.stat()
         if not S_ISREG(status.st_mode):
-            raise BackendError(f"{path} is not a regular file: give an ELF64 or a flat image")
+            raise BackendError(f"{path} is not a regular file: give {what}")
         if status.st_size > LARGEST_FILE:
             raise BackendError(
                 f"{path} has {status.st_size} bytes, the most is {LARGEST_FILE}: strip it"
@@ -99,7 +99,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(LARGEST_FILE)
     except (OSError, ValueError) as error:
-        raise BackendError(f"cannot read the guest {path}: {error}") from error
+        raise BackendError(f"cannot read {path}: {error}") from error
 
 
 def _elf(name: str, data: bytes) -> tuple[int, tuple[Segment, ...]]:
