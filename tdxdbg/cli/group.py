@@ -35,6 +35,7 @@ _COMPLETE: Final = "_TDXDBG_COMPLETE"
 COMMANDS: Final[dict[str, str]] = {
     "replay": "tdxdbg.cli.replay",
     "live": "tdxdbg.cli.live",
+    "linux": "tdxdbg.cli.linux",
     "record": "tdxdbg.cli.record",
     "print": "tdxdbg.cli.print_",
     "import": "tdxdbg.cli.import_",

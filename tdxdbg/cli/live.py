@@ -33,21 +33,21 @@ def command(
     from tdxdbg.errors import SessionError
 
     with lasting_imports():
+        from tdxdbg.session import LiveConfig
         from tdxdbg.ui.live.run import run_live
         from tdxdbg.ui.themes import ThemeError
 
     try:
-        return run_live(
-            guest,
-            kernel=kernel,
+        config = LiveConfig(
+            guest=guest or "",
+            kernel=kernel or "",
             gpaw=int(gpaw),
             vcpus=vcpus or 0,
             memory=memory,
             policies=policies,
-            record=record,
-            theme=theme,
-            ascii_only=ascii_only,
+            record=record or "",
         )
+        return run_live(config, theme=theme, ascii_only=ascii_only)
     except ThemeError as error:
         raise click.UsageError(f"--theme: {error}") from error
     except SessionError as error:

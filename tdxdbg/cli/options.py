@@ -74,8 +74,8 @@ def filter_option(function: Function) -> Function:
     )(function)
 
 
-def guest_options(function: Function) -> Function:
-    """GUEST's surroundings: --vcpu, --kernel, --gpaw, --vcpus, --memory, --policy."""
+def machine_options(memory: int, least: int, most: int) -> Callable[[Function], Function]:
+    """A TD's surroundings: --vcpu, --kernel, --gpaw, --vcpus, --memory (MiB), --policy."""
     options = (
         click.option(
             "--vcpu", type=click.Choice(["emulated"]), default="emulated", help="What runs it."
@@ -96,7 +96,11 @@ def guest_options(function: Function) -> Function:
             help="Default: what the guest is made for.",
         ),
         click.option(
-            "--memory", type=click.IntRange(4, 3072), default=64, metavar="MIB", help="Default: 64."
+            "--memory",
+            type=click.IntRange(least, most),
+            default=memory,
+            metavar="MIB",
+            help=f"Default: {memory}.",
         ),
         click.option(
             "--policy",
@@ -107,9 +111,17 @@ def guest_options(function: Function) -> Function:
             " given again.",
         ),
     )
-    for option in reversed(options):
-        function = option(function)
-    return function
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+#: What a guest of one's own gets.
+guest_options = machine_options(memory=64, least=4, most=3072)
 
 
 def generation(name: str | None) -> Generation | None:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
 
 import click
 
 from tdxdbg.cli.options import guest_options
-
-if TYPE_CHECKING:
-    from tdxdbg.session import Session, State
-
-#: Seconds between two looks at a session that says nothing.
-_PATIENCE: Final = 1.0
+from tdxdbg.cli.running import run, say
 
 
 @click.command(epilog="Example: tdxdbg record mapgpa_retry -o td.tdxt --kernel 7.2")
@@ -59,7 +53,7 @@ def command(
             record=None if output == "-" else output,
             exits=limit or 0,
         ) as session:
-            state, interrupted = _run(session)
+            state, interrupted = run(session)
             if output == "-":
                 _copy(session.trace_path)
     except SessionDied as error:
@@ -68,65 +62,9 @@ def command(
         raise click.UsageError(str(error)) from error
     if state.why == RECORDING_FAILED:
         raise TraceError(state.detail)
-    _say(state)
+    say(state)
     if interrupted:
         raise KeyboardInterrupt
-
-
-def _run(session: Session) -> tuple[State, bool]:
-    """To the end, or to an interrupt, with progress on a terminal."""
-    request = session.send("cont")
-    interrupted = False
-    try:
-        state = _to_end(session, request)
-    except KeyboardInterrupt:
-        interrupted = True
-        session.send("interrupt")
-        state = _to_end(session, request)
-    finally:
-        _end_line()
-    return state, interrupted
-
-
-def _to_end(session: Session, request: int) -> State:
-    import select
-
-    from tdxdbg.errors import BackendError, SessionError
-
-    while True:
-        select.select([session], [], [], _PATIENCE)
-        for event in session.poll():
-            if event.kind == "died":
-                raise BackendError(event.value)
-            if event.request != request:
-                continue
-            if event.kind == "failed":
-                raise SessionError(event.value)
-            if event.kind == "done":
-                return session.state
-            _progress(session.state)
-
-
-def _progress(state: State) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r{_counts(state)}\x1b[K", nl=False, err=True)
-
-
-def _end_line() -> None:
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", nl=False, err=True)
-
-
-def _counts(state: State) -> str:
-    return f"{state.row + 1} exits, {state.instructions} instructions"
-
-
-def _say(state: State) -> None:
-    """What happened, in one line."""
-    from tdxdbg.decode.text import safe
-
-    why = state.detail if state.is_ended and state.detail else state.why
-    click.echo(f"tdxdbg: {_counts(state)}: {safe(why)}", err=True)
 
 
 def _copy(path: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from tdxdbg import __version__
-from tdxdbg.backends.emulated.images import GuestOptions, build
+from tdxdbg.backends.emulated import linux
+from tdxdbg.backends.emulated.images import GuestOptions, LoadedGuest, build
 from tdxdbg.backends.emulated.td import open_machine
 from tdxdbg.engine import BY_NAME, Td
 from tdxdbg.session.config import STEPS_OF_EXIT, LiveConfig, locate
@@ -25,14 +27,7 @@ def open_world(config: LiveConfig, poll: Callable[[], bool]) -> tuple[World, Rec
 
     Raises BackendError, SessionError and TraceError, each one line.
     """
-    path, vcpus = locate(config.guest)
-    options = GuestOptions(
-        ram_bytes=config.memory * _MIB,
-        gpaw=config.gpaw,
-        vcpus=config.vcpus or vcpus,
-        seed=config.seed,
-    )
-    loaded = build(path, options)
+    loaded = _linux(config) if config.linux else _guest(config)
     ram = tuple((slot.gpa, slot.size) for slot in loaded.config.ram)
     board = Board(ram=ram, gpaw=loaded.td.gpaw, maxphyaddr=loaded.td.maxphyaddr)
     vmm = Vmm(load_policies(config.policies), board)
@@ -49,6 +44,29 @@ def open_world(config: LiveConfig, poll: Callable[[], bool]) -> tuple[World, Rec
     return world, recorder
 
 
+def _guest(config: LiveConfig) -> LoadedGuest:
+    path, vcpus = locate(config.guest)
+    options = GuestOptions(
+        ram_bytes=config.memory * _MIB,
+        gpaw=config.gpaw,
+        vcpus=config.vcpus or vcpus,
+        seed=config.seed,
+    )
+    return build(path, options)
+
+
+def _linux(config: LiveConfig) -> linux.LoadedLinux:
+    options = linux.LinuxOptions(
+        ram_bytes=config.memory * _MIB,
+        gpaw=config.gpaw,
+        vcpus=config.vcpus or 1,
+        initrd=Path(config.initrd) if config.initrd else None,
+        append=config.append,
+        seed=config.seed,
+    )
+    return linux.build(Path(config.guest), options)
+
+
 def metadata(config: LiveConfig, td: Td) -> TraceMeta:
     """What the recording says of itself; no time, so that equal runs make equal files."""
     return TraceMeta(
@@ -60,5 +78,6 @@ def metadata(config: LiveConfig, td: Td) -> TraceMeta:
             "guest": config.guest,
             "policies": list(config.policies),
             "seed": config.seed,
+            **({"append": config.append} if config.linux else {}),
         },
     )

@@ -25,7 +25,9 @@ STEPS_OF_EXIT: Final = 1 << 14
 class LiveConfig:
     """A guest, and the kernel, VM and VMM around it.
 
-    `guest`: a sample guest's name, an ELF or a flat file. `kernel`: a
+    `guest`: a sample guest's name, an ELF or a flat file; with `linux` the bzImage
+    or vmlinux of a kernel, with `initrd` (a file) and `append` (its command line).
+    `kernel`: a
     generation's name, "" the newest. `vcpus`: 0 is what the guest is made for.
     `memory` in MiB. `policies` of the VMM, by name. `record`: where the
     recording goes. `seed`: for RDRAND and RDSEED. `exits` and `instructions`:
@@ -44,6 +46,9 @@ class LiveConfig:
     seed: int = 0
     exits: int = 0
     instructions: int = 0
+    linux: bool = False
+    initrd: str = ""
+    append: str = ""
 
     def __post_init__(self) -> None:
         if self.kernel and self.kernel not in BY_NAME:
@@ -58,7 +63,10 @@ class LiveConfig:
                 raise SessionError(f"{name} {value!r}: give a number from 0 to {most}")
         if len(self.policies) > _MOST_POLICIES:
             raise SessionError(f"{len(self.policies)} policies: at most {_MOST_POLICIES}")
-        texts: tuple[object, ...] = (self.guest, self.record, *self.policies)
+        if type(self.linux) is not bool:
+            raise SessionError(f"linux {self.linux!r}: give true or false")
+        texts: tuple[object, ...]
+        texts = (self.guest, self.record, self.initrd, self.append, *self.policies)
         for text in texts:
             if not isinstance(text, str) or len(text) > _LONGEST or "\0" in text:
                 raise SessionError(f"{str(text)[:40]!r} is no name of a guest, file or policy")

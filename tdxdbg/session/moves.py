@@ -13,6 +13,8 @@ from tdxdbg.session.world import World
 
 #: Why a past came to stand where it cannot go further.
 PRESENT: Final = "the present"
+#: Bytes of serial output that are waited for.
+_LONGEST_TEXT: Final = 4096
 
 
 def _count(count: int, what: str) -> int:
@@ -34,9 +36,11 @@ def step_instruction(world: World, count: int = 1) -> Stop:
     return world.step_instructions(_count(count, "instructions"))
 
 
-def cont(world: World, steps: int = 0, until: str = "") -> Stop:
-    """To a breakpoint, or until a condition holds, or for so many steps."""
-    return world.cont(steps=steps and _count(steps, "steps"), until=until)
+def cont(world: World, steps: int = 0, until: str = "", serial: bytes = b"") -> Stop:
+    """To a breakpoint, until a condition holds or the guest wrote a text, or for so many steps."""
+    if len(serial) > _LONGEST_TEXT:
+        raise SessionError(f"a text of {len(serial)} bytes: give at most {_LONGEST_TEXT}")
+    return world.cont(steps=steps and _count(steps, "steps"), until=until, serial=serial)
 
 
 RUNS: Final[dict[str, Callable[..., Stop]]] = {
@@ -60,7 +64,8 @@ def run_past(world: World, end: Position, command: str, arguments: dict[str, Any
     wanted = arguments.get("steps", 0) if command == "cont" else arguments.get("count", 1)
     wanted = _count(wanted, "steps") if wanted or command != "cont" else left + 1
     if left:
-        stop = world.cont(steps=min(wanted, left), until=arguments.get("until", ""))
+        texts = {name: arguments[name] for name in ("until", "serial") if name in arguments}
+        stop = world.cont(steps=min(wanted, left), **texts)
         if wanted <= left or stop.why is not Why.STEP or run.steps < end.steps or stop.detail:
             return stop
     if run.position < end:

@@ -50,14 +50,17 @@ class Session(Connection):
         seed: int = 0,
         exits: int = 0,
         instructions: int = 0,
+        linux: bool = False,
+        initrd: str | os.PathLike[str] = "",
+        append: str = "",
     ) -> Session:
         """Start a guest; it stands before its first instruction.
 
         `guest`: the name of a sample guest, the path of an ELF or flat file, or
-        a flat image itself. See `LiveConfig` for the rest. `record` None: the
-        recording is deleted with the session. Raises SessionError (a wrong
-        wish), BackendError (a guest or machine that does not do) and TraceError
-        (a recording that cannot be written).
+        a flat image itself; with `linux` the path of a kernel. See `LiveConfig`
+        for the rest. `record` None: the recording is deleted with the session.
+        Raises SessionError (a wrong wish), BackendError (a guest or machine that
+        does not do) and TraceError (a recording that cannot be written).
         """
         image = guest if isinstance(guest, bytes) else b""
         config = LiveConfig(
@@ -71,6 +74,9 @@ class Session(Connection):
             seed=seed,
             exits=exits,
             instructions=instructions,
+            linux=linux,
+            initrd=os.fspath(initrd),
+            append=append,
         )
         return cls._start(config, image)
 
@@ -108,14 +114,15 @@ class Session(Connection):
         """Guest instructions, or to the end of the next engine step."""
         return self._state("step_instruction", count=count)
 
-    def cont(self, steps: int = 0, until: str = "") -> State:
+    def cont(self, steps: int = 0, until: str = "", serial: bytes = b"") -> State:
         """Go on to a breakpoint, to the end, until a condition holds, or for so many steps.
 
-        `until` is a display filter over one step; raises FilterError.
+        `until` is a display filter over one step, `serial` what the guest is to
+        write to its serial port; raises FilterError.
         """
         if until:
             compile_filter(until)
-        return self._state("cont", steps=steps, until=until)
+        return self._state("cont", steps=steps, until=until, serial=serial)
 
     def run_until(self, condition: str) -> State:
         """Go on until a condition holds; SessionError if the run stops for good before it does.
@@ -196,6 +203,14 @@ class Session(Connection):
                 break
             output, since = output + data, start + len(data)
         return output
+
+    def console_since(self, offset: int) -> tuple[bytes, int]:
+        """Serial output from `offset` (bytes since the start) on, and where it ends.
+
+        What is no longer kept is left out; all of it may take several calls.
+        """
+        total, data, start = self._ask("console", since=offset)
+        return data, start + len(data) if data else total
 
     def serial(self, data: bytes) -> State:
         """Bytes for the guest's serial port."""

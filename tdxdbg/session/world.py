@@ -30,6 +30,8 @@ class Goal(NamedTuple):
     steps: int = _FOREVER
     instructions: int = _FOREVER
     condition: Filter | None = None
+    #: What the guest writes to its serial port, byte by byte.
+    serial: bytes = b""
 
 
 class World:
@@ -53,6 +55,8 @@ class World:
         self._wanted = Breakpoints()
         #: The run stands before a write that a watchpoint found.
         self._at_write = False
+        #: Bytes of serial output that were looked at.
+        self._serial_seen = 0
         run.sink = sink
         run.machine.on_quiet = self.history.note
 
@@ -68,13 +72,14 @@ class World:
             return self.step()
         return self._go(Goal(self.run.steps + 1, self.run.machine.instructions + count))
 
-    def cont(self, *, steps: int = 0, until: str = "") -> Stop:
+    def cont(self, *, steps: int = 0, until: str = "", serial: bytes = b"") -> Stop:
         """Go on to a breakpoint, until a condition holds at a step, or for so many steps.
 
-        Raises FilterError.
+        `serial`: until the guest has written this to its serial port. Raises FilterError.
         """
         condition = compile_filter(until) if until else None
-        return self._go(Goal(self.run.steps + steps if steps else _FOREVER, condition=condition))
+        last = self.run.steps + steps if steps else _FOREVER
+        return self._go(Goal(last, condition=condition, serial=serial))
 
     def rearm(self) -> None:
         """Take in breakpoints that changed while the run goes on (in `poll`)."""
@@ -133,7 +138,15 @@ class World:
             return hit
         if goal.condition is not None and self._conditions(stop, self._wanted) is not None:
             return stop._replace(detail=goal.condition.text)
+        if goal.serial and self._wrote(goal.serial):
+            return stop._replace(detail=f"the serial port: {goal.serial.decode(errors='replace')}")
         return stop if self.run.steps >= goal.steps else None
+
+    def _wrote(self, text: bytes) -> bool:
+        """Whether the step that was just done wrote the last byte of `text`."""
+        console = self.run.vmm.console
+        seen, self._serial_seen = self._serial_seen, console.total
+        return console.total != seen and console.ends_with(text)
 
     def _conditions(self, stop: Stop, wanted: Breakpoints) -> Stop | None:
         """Whether a condition, or what it converted, stops at the step that was just done."""

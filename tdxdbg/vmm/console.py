@@ -58,6 +58,12 @@ class Console:
             return bytes(self._last[-size:])
         return bytes(self)[-size:]
 
+    def ends_with(self, text: bytes) -> bool:
+        """Whether `text` (at most a piece) was written last."""
+        size = len(text) - len(self._last)
+        before = self._pieces[-1] if size > 0 and self._pieces else b""
+        return (before + self._last).endswith(text)
+
     def checkpoint(self) -> ConsoleImage:
         return ConsoleImage(self.total, tuple(self._pieces), bytes(self._last))
 

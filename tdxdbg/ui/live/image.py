@@ -27,17 +27,20 @@ _STEP_BYTES: Final = 2 * LONGEST
 class Image:
     """`symbols` and lines of one file: none, until they have been read."""
 
-    def __init__(self, file: GuestFile) -> None:
+    def __init__(self) -> None:
         self.symbols = Symbols()
         self._lines = Lines()
-        # Its names may take their time, and nobody has to wait for them.
-        self._reading = Thread(target=self._read, args=(file,), name="image", daemon=True)
+        self._reading: Thread | None = None
         self._told = False
 
     @classmethod
     def read(cls, path: Path) -> Image:
         """The image in a file, with its names soon; raises BackendError."""
-        image = cls(read_guest(path))
+        image = cls()
+        # Its names may take their time, and nobody has to wait for them.
+        image._reading = Thread(
+            target=image._read, args=(read_guest(path),), name="image", daemon=True
+        )
         image._reading.start()
         return image
 
@@ -47,12 +50,13 @@ class Image:
 
     def wait(self, seconds: float | None = None) -> Image:
         """Until the names are there, or for so many seconds."""
-        self._reading.join(seconds)
+        if self._reading is not None:
+            self._reading.join(seconds)
         return self
 
     def arrived(self) -> str | None:
         """Once, when the names are there: why they are not all, else empty."""
-        if self._told or self._reading.is_alive():
+        if self._told or self._reading is None or self._reading.is_alive():
             return None
         self._told = True
         return self.symbols.problem or self._lines.problem

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from tdxdbg.errors import BackendError
@@ -22,21 +23,10 @@ from tdxdbg.ui.themes import all_themes, notice
 _PATIENCE: Final = 0.5
 
 
-def run_live(
-    guest: str | None,
-    *,
-    kernel: str | None = None,
-    gpaw: int = 48,
-    vcpus: int = 0,
-    memory: int = 64,
-    policies: Sequence[str] = (),
-    record: str | None = None,
-    theme: str | None = None,
-    ascii_only: bool = False,
-) -> int:
+def run_live(config: LiveConfig, *, theme: str | None = None, ascii_only: bool = False) -> int:
     """Run a guest on the screen until the user quits; returns the exit status.
 
-    It stands before its first instruction. Without a `guest` the user chooses
+    It stands before its first instruction. Without a guest the user chooses
     among the samples. Raises SessionError, BackendError,
     TraceError and ThemeError; an error inside the screen is raised when the
     terminal is restored.
@@ -46,24 +36,17 @@ def run_live(
     palette, problems = choose_palette(themes, theme, settings, problems)
     ascii_only = ascii_only or settings.ascii
     terminal = sys.stdin.isatty() and sys.stderr.isatty()
-    if guest is None and terminal:
+    if not terminal:
+        instead = "tdxdbg linux --headless" if config.linux else "tdxdbg record"
+        raise BackendError(f"live needs a terminal; without one use: {instead}")
+    if not config.guest:
         guest, status = choose_guest(palette, ascii_only)
         if guest is None:
             return status
-    if guest is None or not terminal:
-        raise BackendError("live needs a terminal; without one use: tdxdbg record")
-    path, _ = locate(guest)
-    image = Image.read(path)
-    session = Session.open(
-        guest,
-        kernel=kernel or "",
-        gpaw=gpaw,
-        vcpus=vcpus,
-        memory=memory,
-        policies=tuple(policies),
-        record=record,
-    )
-    with session:
+        config = replace(config, guest=guest)
+    path = Path(config.guest) if config.linux else locate(config.guest)[0]
+    image = Image() if config.linux else Image.read(path)
+    with Session.start(config) as session:
         # The names were read meanwhile; those of a large or hostile image come later.
         image.wait(_PATIENCE)
         again = _again(session.config)
@@ -73,7 +56,7 @@ def run_live(
             program=image,
             start=lambda: Session.start(again),
             ascii_only=ascii_only,
-            title=os.path.basename(guest),
+            title=os.path.basename(config.guest),
             notice=notice(themes),
         )
         app.use_settings(settings, problems)
@@ -90,6 +73,4 @@ def run_live(
 
 def _again(config: LiveConfig) -> LiveConfig:
     """The same run, in a recording of its own."""
-    from dataclasses import replace
-
     return replace(config, record="")

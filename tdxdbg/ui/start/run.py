@@ -77,9 +77,10 @@ def _replay(chosen: Entry) -> int:
 
 
 def _live(chosen: Entry) -> int:
+    from tdxdbg.session import LiveConfig
     from tdxdbg.ui.live.run import run_live
 
-    return run_live(chosen.target)
+    return run_live(LiveConfig(chosen.target))
 
 
 def choose_guest(palette: Palette, ascii_only: bool) -> tuple[str | None, int]:
