@@ -214,7 +214,7 @@ class Run:
             self._enter(vcpu, step)
         else:
             self.where = _HELD
-            reply = self.vmm.reply(vcpu, step, self.machine, self)
+            reply = self.vmm.reply(vcpu, step, self.machine, self, self._clock.tsc)
             self.held = _new(Held, (vcpu, step, reply, reply))
         if self.steps == len(self.row_of_step):
             self.row_of_step.append(row)

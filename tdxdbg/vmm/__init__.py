@@ -6,7 +6,7 @@ interrupts it raises go through `GuestMemory` and `Events`, conversions are part
 of the reply, and all of its state is a value.
 """
 
-from tdxdbg.vmm.ask import Ask, Board, Events, GuestMemory, Reply
+from tdxdbg.vmm.ask import Ask, Board, Chipset, Events, GuestMemory, Reply
 from tdxdbg.vmm.policies import POLICIES, Policy
 from tdxdbg.vmm.vmm import Vmm, VmmCheckpoint
 
@@ -14,6 +14,7 @@ __all__ = [
     "POLICIES",
     "Ask",
     "Board",
+    "Chipset",
     "Events",
     "GuestMemory",
     "Policy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
 from tdxdbg.abi.ghci import Status, SubFunction, shared_bit
@@ -46,14 +47,26 @@ class Events(Protocol):
         ...
 
 
+class Chipset(Enum):
+    """What is on the board beside the serial port, the clock and a virtio-mmio device."""
+
+    #: Nothing: a sample guest's.
+    NONE = "none"
+    #: An I/O APIC, ACPI's fixed hardware, a PCI bus with a host bridge: what Linux looks for.
+    PC = "pc"
+    #: That, an LPC bridge and PCI configuration in memory: what firmware looks for.
+    Q35 = "q35"
+
+
 class Board(NamedTuple):
     """What the VM is built of, and never changes.
 
     `ram`: (GPA, bytes) of each range. `rtc`: what the clock on the board says,
-    seconds since 1970; it stands still, because nothing tells the VMM how late
-    it is. `serial_vector`: the interrupt vector of the serial port, to vCPU 0;
-    0: it has none. `quoting_service`: whether there is one to ask for quotes;
-    `quote_delay`: how many exits to userspace it takes it to answer.
+    seconds since 1970; it stands still. `serial_vector`: the interrupt vector of
+    the serial port, to vCPU 0; 0: it has none, or the I/O APIC's pin 4 where
+    the `chipset` has one. `vcpus` have the local APICs 0 and up.
+    `quoting_service`: whether there is one to ask for quotes; `quote_delay`: how
+    many exits to userspace it takes it to answer.
     """
 
     ram: tuple[tuple[int, int], ...] = ((0, 64 * _MIB),)
@@ -61,6 +74,8 @@ class Board(NamedTuple):
     maxphyaddr: int = 52
     rtc: int = RTC_START
     serial_vector: int = 0
+    chipset: Chipset = Chipset.NONE
+    vcpus: int = 1
     quoting_service: bool = True
     quote_delay: int = 0
 
@@ -85,12 +100,13 @@ class Reply(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """One exit, as the VMM gets it."""
+    """One exit, as the VMM gets it; `time` in ns of the run."""
 
     vcpu: int
     step: Step
     memory: GuestMemory
     events: Events
+    time: int = 0
 
     @property
     def is_conversion(self) -> bool:

@@ -98,6 +98,7 @@ class Qemu:
         direction, size, port, count = _IO.unpack_from(run.union)
         size = min(size, _DATA) or 1
         devices = self.devices
+        devices.now.ns = ask.time
         if direction == kvm.EXIT_IO_IN:
             items = [devices.ports.read(port, size) for _ in range(min(count, _DATA // size))]
             devices.interrupt(ask.events)
@@ -114,9 +115,12 @@ class Qemu:
 
     def _mmio(self, ask: Ask, run: KvmRun) -> Reply:
         gpa, data, size, is_write = _MMIO.unpack_from(run.union)
+        devices = self.devices
         if is_write:
-            return Reply(stop=self.devices.memory.write(gpa, data[:size]))
-        data = self.devices.memory.read(gpa, min(size, _DATA))
+            stop = devices.memory.write(gpa, data[:size])
+            devices.interrupt(ask.events)
+            return Reply(stop=stop)
+        data = devices.memory.read(gpa, min(size, _DATA))
         return Reply(MmioAnswer(data.ljust(_DATA, b"\0")))
 
     # --- conversions ------------------------------------------------------------------

@@ -55,13 +55,15 @@ class Vmm:
             td = policy.td(td)
         return td
 
-    def reply(self, vcpu: int, step: Step, memory: GuestMemory, events: Events) -> Reply:
+    def reply(
+        self, vcpu: int, step: Step, memory: GuestMemory, events: Events, time: int = 0
+    ) -> Reply:
         """What to do about an exit to userspace or a KVM_RUN that failed; call it once for each.
 
         Devices take their part at once: guest memory is written and interrupts
-        are raised in here, conversions are the caller's.
+        are raised in here, conversions are the caller's. `time` in ns of the run.
         """
-        ask = _new(Ask, (vcpu, step, memory, events))
+        ask = _new(Ask, (vcpu, step, memory, events, time))
         if self._qemu.requests:
             self._qemu.tick(ask)
         return self._reply(ask)

@@ -28,7 +28,7 @@ from tdxdbg.engine import (
 )
 from tdxdbg.engine.kvm_run import layout_of
 from tdxdbg.verify import Vector, make_td, read_vectors
-from tdxdbg.vmm import Board, Reply, Vmm, VmmCheckpoint
+from tdxdbg.vmm import Board, Chipset, Reply, Vmm, VmmCheckpoint
 from tests.vmm.support import Interrupts, Memory
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -155,7 +155,11 @@ accesses = st.lists(
     st.tuples(
         st.sampled_from([1, 2, 4]),
         st.sampled_from([0, 1]),
-        st.one_of(st.sampled_from([0x6F, 0x70, 0x71, 0xF3]), st.integers(0x3F6, 0x400)),
+        st.one_of(
+            st.sampled_from([0x64, 0x6F, 0x70, 0x71, 0xF3, 0x602, 0x604, 0x608, 0x640]),
+            st.integers(0x3F6, 0x400),
+            st.integers(0xCF6, 0xD00),
+        ),
         st.integers(0, 0xFFFF_FFFF),
     ),
     max_size=30,
@@ -180,7 +184,7 @@ def test_devices_from_a_checkpoint(
             results.append(vmm.reply(0, step, Memory(), interrupts))
         return [*results, interrupts.raised, bytes(vmm.console)]
 
-    board = Board(serial_vector=0x24)
+    board = Board(serial_vector=0x24, chipset=Chipset.Q35)
     first, second = Vmm(board=board), Vmm(board=board)
     play(first, wanted[:at])
     first.serial_input(typed, Interrupts())
