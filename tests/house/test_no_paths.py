@@ -23,7 +23,7 @@ FORBIDDEN = [
 ]
 
 #: What tools leave behind; looked past where git cannot say what is ours.
-LEFT_BEHIND = {".git", ".venv", "__pycache__", "build", "dist"}
+LEFT_BEHIND = {".cache", ".git", ".venv", "__pycache__", "build", "dist"}
 
 
 def sources() -> list[Path]:
