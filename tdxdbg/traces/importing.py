@@ -26,8 +26,6 @@ from tdxdbg.traces.reader import Pids
 _EVERY: Final = 0.1
 #: So much of a stream can be read a second time.
 _KEPT: Final = 64 << 10
-#: Slots that are copied at once.
-_SLOTS: Final = 4096
 
 
 class StoppedError(BaseException):
@@ -150,8 +148,7 @@ def _read_stream(tail: Tail, name: str, pids: Pids, form: str) -> Trace:
 def _copy(trace: Trace) -> None:
     with os.fdopen(os.dup(Builder.into), "wb") as file:
         file.write(trace.head)
-        for first in range(0, trace.n_records, _SLOTS):
-            file.write(trace.slots(first, first + _SLOTS))
+        file.writelines(trace.pieces())
 
 
 def _stop(number: int, frame: object) -> NoReturn:
