@@ -6,13 +6,13 @@ import json
 import os
 import select
 import subprocess
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO, Final, Self
 
 from tdxdbg import child
 from tdxdbg.errors import BackendError, TraceError
+from tdxdbg.traces.copies import unnamed_file
 from tdxdbg.traces.native import Trace
 
 _MODULE: Final = "tdxdbg.traces.importing"
@@ -49,8 +49,8 @@ class Background:
         self._news = b""
         self._told: dict[str, Any] = {}
         self._trace: Trace | None = None
+        self._file = unnamed_file(job.name)
         try:
-            self._file = tempfile.TemporaryFile(prefix="tdxdbg-", buffering=0)  # noqa: SIM115
             self._process = subprocess.Popen(
                 child.command(_MODULE, self._file.fileno(), json.dumps(asdict(job))),
                 env=child.environment(),
@@ -60,6 +60,7 @@ class Background:
                 stderr=subprocess.DEVNULL,
             )
         except OSError as problem:
+            self._file.close()
             raise TraceError(f"{job.name}: cannot be imported: {problem.strerror}") from None
         assert self._process.stdout is not None
         self._pipe = self._process.stdout.fileno()
