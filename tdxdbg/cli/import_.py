@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tdxdbg.cli.options import FORMAT_NAMES, open_trace, pid_option
+from tdxdbg.cli.options import FORMAT_NAMES, open_trace, output_option, pid_option
 
 if TYPE_CHECKING:
     from tdxdbg.traces import Trace
@@ -18,14 +18,7 @@ _SHOWN: Final = 5
 
 @click.command("import", epilog="Example: tdxdbg import trace.txt -o td.tdxt")
 @click.argument("recording", metavar="INPUT", type=click.Path(allow_dash=True))
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    required=True,
-    type=click.Path(allow_dash=True),
-    help="A new .tdxt file; - is standard output.",
-)
+@output_option("A new .tdxt file; - is standard output.")
 @click.option(
     "--format",
     "form",

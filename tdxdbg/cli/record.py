@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tdxdbg.cli.options import guest_options
+from tdxdbg.cli.options import guest_options, output_option
 
 if TYPE_CHECKING:
     from tdxdbg.session import Session, State
@@ -18,14 +18,7 @@ _PATIENCE: Final = 1.0
 
 @click.command(epilog="Example: tdxdbg record mapgpa_retry -o td.tdxt --kernel 7.2")
 @click.argument("guest")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    required=True,
-    type=click.Path(allow_dash=True),
-    help="A new file for the recording; - is standard output, at the end.",
-)
+@output_option("A new file for the recording; - is standard output, at the end.")
 @guest_options
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N exits.")
 def command(
