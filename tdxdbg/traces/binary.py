@@ -68,6 +68,12 @@ class Importer(Reader):
 
     def look_at(self, columns: Columns, raw: Raw, process: I64 | None = None) -> Found:
         """What raw events say, of the wanted threads or, where these are told, processes."""
+        found = self._wanted_of(columns, raw, process)
+        for number, count in found.unused.items():
+            self.unused(columns.name(number).encode(), count)
+        return found
+
+    def _wanted_of(self, columns: Columns, raw: Raw, process: I64 | None) -> Found:
         if not self.selective:
             return columns.block(raw)
         wanted: Mask = np.isin(columns.threads(raw), self._wanted)
@@ -88,12 +94,6 @@ class Importer(Reader):
         for source in self._blocks.feed_block(block):
             self.unread.add(source, "more threads than vCPU numbers")
         self._fed += len(block.kind)
-
-    def count(self, names: Mapping[str, int]) -> None:
-        """Events that say nothing of exits, by name."""
-        for name, count in names.items():
-            self._spared += count
-            self.other(name.encode(), count)
 
     def bad_event(self, source: int, size: int) -> None:
         """An event that says what none can."""

@@ -78,8 +78,7 @@ class ColumnJoiner:
     def finish(self) -> None:
         """No more events come."""
         zero = np.zeros(1, np.uint64)
-        numbers = (zero for _ in range(7))
-        self.join(Block(np.full(1, columns.LOST, np.uint8), np.full(1, -1, np.int64), *numbers))
+        self.join(columns.losses(zero, zero, zero))
         self._emit(len(self._journal.records))
 
     def _code(self, block: Block) -> npt.NDArray[np.int32]:
