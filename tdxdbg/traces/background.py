@@ -14,6 +14,7 @@ from tdxdbg import child
 from tdxdbg.errors import BackendError, TraceError
 from tdxdbg.traces.copies import unnamed_file
 from tdxdbg.traces.native import Trace
+from tdxdbg.traces.unread import Imported
 
 _MODULE: Final = "tdxdbg.traces.importing"
 #: Seconds that it gets to end after it was asked to.
@@ -136,6 +137,8 @@ class Background:
             if line and line not in known:
                 trace.note_problem(line)
         trace.remarks.extend(self._told.get("remarks", ()))
+        imported = self._told.get("imported")
+        trace.imported = None if imported is None else Imported(*imported)
         trace.unread.extend((number, text) for number, text in self._told.get("unread", ()))
 
     def stop(self) -> None:

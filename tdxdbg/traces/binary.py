@@ -17,6 +17,7 @@ from tdxdbg.traces.event_columns import Columns, Found, Raw
 from tdxdbg.traces.meta import TraceMeta
 from tdxdbg.traces.native import Builder, Trace
 from tdxdbg.traces.reader import Pids, Reader
+from tdxdbg.traces.unread import EVENTS
 
 #: Trace clocks that count nanoseconds (Documentation/trace/ftrace.rst).
 _NS_CLOCKS: Final = frozenset({"", "local", "global", "perf", "mono", "mono_raw", "boot", "tai"})
@@ -55,7 +56,7 @@ def metadata(source: str, kernel: str) -> TraceMeta:
 class Importer(Reader):
     """Joins blocks of events into a trace, and keeps account of what is not used."""
 
-    unit = "events"
+    unit = EVENTS
     #: What threads are called, as far as the recording tells.
     tasks: Mapping[int, bytes] = MappingProxyType({})
 

@@ -170,7 +170,8 @@ def main(arguments: list[str]) -> None:
             ended="",
             problems=trace.problems,
             remarks=trace.remarks,
-            unread=[(number, text) for number, text in trace.unread],
+            unread=trace.unread,
+            imported=trace.imported,
         )
     except StoppedError:
         flush()

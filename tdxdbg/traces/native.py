@@ -69,7 +69,8 @@ class Trace:
     """A recorded journal. `len(trace)` is its number of rows.
 
     `remarks` say what an importer or an export left out on purpose; `unread` holds
-    lines that it could not read, with their numbers, and `imported` counts them.
+    lines that it could not read, with their numbers, or events with their offsets, and
+    `imported` counts them.
     """
 
     def __init__(self, buffer: mmap.mmap | bytes, name: str = "trace") -> None:
