@@ -84,7 +84,7 @@ def altered(chance: Random, text: bytes, others: Sequence[bytes]) -> bytes:
     return b"\n".join(rows)
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("ftrace_opt")])
+@pytest.mark.parametrize("name", FILES)
 def test_damaged_recordings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (DATA / name).read_bytes()
     others = [line for other in FILES for line in (DATA / other).read_bytes().split(b"\n")[20:30]]
