@@ -10,12 +10,13 @@ import numpy as np
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import columns
+from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.column_feed import ColumnFeed
 from tdxdbg.traces.column_work import OddEventError
 from tdxdbg.traces.columns import I64, Block, BlockJoiner, Mask
 from tdxdbg.traces.event_columns import Columns, Found, Raw
 from tdxdbg.traces.meta import TraceMeta
-from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.native import Trace
 from tdxdbg.traces.reader import Pids, Reader
 from tdxdbg.traces.unread import EVENTS
 

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tdxdbg.traces import column_records, columns, records
+from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.column_threads import arrange
 from tdxdbg.traces.column_work import Journal, Left, OddEventError, State, Work
 from tdxdbg.traces.columns import NONE, Block
 from tdxdbg.traces.join import MAX_OPEN
-from tdxdbg.traces.native import Builder
 from tdxdbg.traces.record_columns import ROWS_STARTED, empty, seal
 
 #: Threads of larger numbers are looked up one by one.

@@ -19,7 +19,8 @@ from typing import Any, BinaryIO, Final, NoReturn, cast
 
 from tdxdbg.errors import TdxdbgError
 from tdxdbg.traces import HEAD_SIZE, open_trace, read_stream
-from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.builder import Builder
+from tdxdbg.traces.native import Trace
 from tdxdbg.traces.reader import Pids
 
 #: Seconds between two news, and between two looks at a file that may have grown.

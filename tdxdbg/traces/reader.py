@@ -15,10 +15,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from tdxdbg.errors import TraceError
+from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.join import At, EventJoiner, Joiner
 from tdxdbg.traces.lines import Lines
 from tdxdbg.traces.meta import TraceMeta
-from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.native import Trace
 from tdxdbg.traces.probes import Event
 from tdxdbg.traces.unread import LINES, Imported, Unread
 

@@ -20,8 +20,9 @@ from tdxdbg.traces import (
     text_shapes,
     trace_cmd,
 )
+from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.meta import TraceMeta
-from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.native import Trace
 from tests.traces.trace_dat_files import DATA
 
 READ = {"ftrace": ftrace.read, "tracecmd": trace_cmd.read, "perf-script": perf_script.read}
