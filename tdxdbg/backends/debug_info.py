@@ -11,17 +11,17 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import sha256
 from threading import Lock
 from typing import IO, Any, Final, NamedTuple
 
+from tdxdbg import child
 from tdxdbg.backends.debug_reader import LAST_RANK, LONGEST_NAME
 from tdxdbg.backends.elf import GuestFile
 
-COMMAND: Final = (sys.executable, "-P", "-m", "tdxdbg.backends.debug_reader")
+COMMAND: Final = tuple(child.command("tdxdbg.backends.debug_reader"))
 #: A name of the longest kind, escaped, and some numbers.
 _LONGEST_LINE: Final = 12 * LONGEST_NAME + 256
 #: Images whose names are remembered.
@@ -122,11 +122,9 @@ def _memory(name: str) -> IO[bytes]:
 def _run(command: Sequence[str], limits: Limits, image: IO[bytes], answer: IO[bytes]) -> str:
     """Why the reader did not end well, else empty."""
     numbers = [str(limits.cpu), str(limits.memory), str(limits.output)]
-    # It finds modules where this process does.
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
     process = subprocess.Popen(
         [*command, *numbers],
-        env={**os.environ, "PYTHONPATH": path},
+        env=child.environment(),
         stdin=image,
         stdout=answer,
         stderr=subprocess.DEVNULL,

@@ -10,11 +10,10 @@ import click
 
 from tdxdbg.cli.options import (
     compiled_filter,
-    filter_option,
+    exits_options,
     generation,
-    kernel_option,
     open_trace,
-    pid_option,
+    output_option,
     trace_argument,
 )
 
@@ -39,27 +38,14 @@ def _print_columns(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     epilog="Example: tdxdbg export td.tdxt -o report.tdxt --filter 'retry || error' --redact text"
 )
 @trace_argument
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    required=True,
-    type=click.Path(allow_dash=True),
-    help="The file to write; - is standard output.",
-)
+@output_option("The file to write; - is standard output.")
 @click.option(
     "--to",
     "form",
     type=click.Choice(FORMAT_NAMES),
     help="The form; default: what the file's name ends with.",
 )
-@filter_option
-@click.option(
-    "--from", "first", type=click.IntRange(min=0), default=0, metavar="N", help="First exit."
-)
-@click.option("--count", type=click.IntRange(min=0), metavar="N", help="At most N exits.")
-@kernel_option
-@pid_option
+@exits_options
 @click.option(
     "--redact",
     type=click.Choice(["registers", "text"]),

@@ -7,25 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tdxdbg.cli.options import FORMAT_NAMES, open_trace, pid_option
+from tdxdbg.cli.options import FORMAT_NAMES, open_trace, output_option, pid_option
 
 if TYPE_CHECKING:
     from tdxdbg.traces import Trace
 
-#: Unread lines that are shown.
+#: Of what is unread, so much is shown.
 _SHOWN: Final = 5
 
 
 @click.command("import", epilog="Example: tdxdbg import trace.txt -o td.tdxt")
 @click.argument("recording", metavar="INPUT", type=click.Path(allow_dash=True))
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    required=True,
-    type=click.Path(allow_dash=True),
-    help="A new .tdxt file; - is standard output.",
-)
+@output_option("A new .tdxt file; - is standard output.")
 @click.option(
     "--format",
     "form",
@@ -61,9 +54,10 @@ def command(recording: str, output: str, form: str | None, pids: tuple[int, ...]
 def _say(recording: str, trace: Trace) -> None:
     """What was read, used and left, each a line."""
     from tdxdbg.decode.text import safe
+    from tdxdbg.traces.unread import unread_texts
 
     lines = [_counts(trace)]
-    lines += [f"line {number}: {text}" for number, text in trace.unread[:_SHOWN]]
+    lines += unread_texts(trace)[:_SHOWN]
     lines += trace.remarks
     for text in lines:
         click.echo(f"tdxdbg: {safe(recording)}: {safe(text)}", err=True)
@@ -75,6 +69,6 @@ def _counts(trace: Trace) -> str:
     if imported is None:
         return exits
     return (
-        f"{imported.source}: {imported.lines} lines read, {imported.used} used, "
+        f"{imported.source}: {imported.lines} {imported.unit} read, {imported.used} used, "
         f"{imported.unread} could not be read: {exits}"
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -47,12 +48,16 @@ def trace_argument(function: Function) -> Function:
 
 def kernel_option(function: Function) -> Function:
     """--kernel GEN."""
+    return _kernel_option("the trace's own")(function)
+
+
+def _kernel_option(default: str) -> Callable[[Function], Function]:
     return click.option(
         "--kernel",
         metavar="GEN",
         type=click.Choice(GENERATION_NAMES),
-        help=f"Kernel generation: {', '.join(GENERATION_NAMES)}. Default: the trace's own.",
-    )(function)
+        help=f"Kernel generation: {', '.join(GENERATION_NAMES)}. Default: {default}.",
+    )
 
 
 def pid_option(function: Function) -> Function:
@@ -74,18 +79,44 @@ def filter_option(function: Function) -> Function:
     )(function)
 
 
+def exits_options(function: Function) -> Function:
+    """Which exits of TRACE, and how seen: --filter, --from, --count, --kernel, --pid."""
+    options = (
+        filter_option,
+        click.option(
+            "--from",
+            "first",
+            type=click.IntRange(min=0),
+            default=0,
+            metavar="N",
+            help="First exit.",
+        ),
+        click.option("--count", type=click.IntRange(min=0), metavar="N", help="At most N exits."),
+        kernel_option,
+        pid_option,
+    )
+    return _with(options, function)
+
+
+def output_option(text: str) -> Callable[[Function], Function]:
+    """-o FILE, which has to be given; `text` is its help."""
+    return click.option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        required=True,
+        type=click.Path(allow_dash=True),
+        help=text,
+    )
+
+
 def machine_options(memory: int, least: int, most: int) -> Callable[[Function], Function]:
     """A TD's surroundings: --vcpu, --kernel, --gpaw, --vcpus, --memory (MiB), --policy."""
     options = (
         click.option(
             "--vcpu", type=click.Choice(["emulated"]), default="emulated", help="What runs it."
         ),
-        click.option(
-            "--kernel",
-            metavar="GEN",
-            type=click.Choice(GENERATION_NAMES),
-            help=f"Kernel generation: {', '.join(GENERATION_NAMES)}. Default: the newest.",
-        ),
+        _kernel_option("the newest"),
         click.option(
             "--gpaw", type=click.Choice(["48", "52"]), default="48", help="Bits of a GPA."
         ),
@@ -111,13 +142,14 @@ def machine_options(memory: int, least: int, most: int) -> Callable[[Function], 
             " given again.",
         ),
     )
+    return partial(_with, options)
 
-    def decorate(function: Function) -> Function:
-        for option in reversed(options):
-            function = option(function)
-        return function
 
-    return decorate
+def _with(options: Sequence[Callable[[Function], Function]], function: Function) -> Function:
+    """The function with these options, which --help lists in this order."""
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 #: What a guest of one's own gets.

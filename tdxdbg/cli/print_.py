@@ -10,11 +10,9 @@ import click
 
 from tdxdbg.cli.options import (
     compiled_filter,
-    filter_option,
+    exits_options,
     generation,
-    kernel_option,
     open_trace,
-    pid_option,
     trace_argument,
 )
 
@@ -27,13 +25,7 @@ if TYPE_CHECKING:
     "print", epilog="Example: tdxdbg print td.tdxt --filter 'retry || error' --format mail"
 )
 @trace_argument
-@filter_option
-@click.option(
-    "--from", "first", type=click.IntRange(min=0), default=0, metavar="N", help="First exit."
-)
-@click.option("--count", type=click.IntRange(min=0), metavar="N", help="At most N exits.")
-@kernel_option
-@pid_option
+@exits_options
 @click.option(
     "--format",
     "form",

@@ -6,20 +6,13 @@ import sys
 
 import click
 
-from tdxdbg.cli.options import guest_options
+from tdxdbg.cli.options import guest_options, output_option
 from tdxdbg.cli.running import run, say
 
 
 @click.command(epilog="Example: tdxdbg record mapgpa_retry -o td.tdxt --kernel 7.2")
 @click.argument("guest")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    required=True,
-    type=click.Path(allow_dash=True),
-    help="A new file for the recording; - is standard output, at the end.",
-)
+@output_option("A new file for the recording; - is standard output, at the end.")
 @guest_options
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N exits.")
 def command(

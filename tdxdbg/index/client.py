@@ -7,12 +7,12 @@ import mmap
 import os
 import socket
 import subprocess
-import sys
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
+from tdxdbg import child
 from tdxdbg.errors import TraceError
 from tdxdbg.traces.native import Trace
 
@@ -89,12 +89,11 @@ class Index:
     def __init__(self, trace: Trace) -> None:
         """Raises TraceError if no process can be made."""
         own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
         fds = trace.fileno(), other.fileno()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tdxdbg.index.server", *map(str, fds)],
-                env={**os.environ, "PYTHONPATH": path, **_SETTINGS},
+                child.command("tdxdbg.index.server", *fds),
+                env=child.environment(**_SETTINGS),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -168,8 +167,4 @@ class Index:
             return
         self.alive = False
         self._channel.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_ENDS)
-            return
-        self._process.kill()
-        self._process.wait()
+        child.wait_or_kill(self._process, _ENDS)

@@ -17,7 +17,7 @@ from tdxdbg.session.recorder import Recorder
 from tdxdbg.session.run import Run
 from tdxdbg.session.world import World
 from tdxdbg.traces import TraceMeta
-from tdxdbg.vmm import Board, Vmm
+from tdxdbg.vmm import Board, Chipset, Vmm
 
 _MIB: Final = 1 << 20
 
@@ -29,7 +29,13 @@ def open_world(config: LiveConfig, poll: Callable[[], bool]) -> tuple[World, Rec
     """
     loaded = _linux(config) if config.linux else _guest(config)
     ram = tuple((slot.gpa, slot.size) for slot in loaded.config.ram)
-    board = Board(ram=ram, gpaw=loaded.td.gpaw, maxphyaddr=loaded.td.maxphyaddr)
+    board = Board(
+        ram=ram,
+        gpaw=loaded.td.gpaw,
+        maxphyaddr=loaded.td.maxphyaddr,
+        chipset=Chipset.PC if config.linux else Chipset.NONE,
+        vcpus=loaded.config.params.num_vcpus,
+    )
     vmm = Vmm(load_policies(config.policies), board)
     td = vmm.td(loaded.td)
     machine = open_machine(loaded.config)

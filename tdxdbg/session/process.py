@@ -7,13 +7,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import weakref
 from contextlib import suppress
 from typing import Final
 
+from tdxdbg import child
 from tdxdbg.errors import SessionError
 from tdxdbg.session.channel import Channel
 
@@ -28,8 +28,8 @@ _MODULE: Final = "tdxdbg.session.worker"
 def start_worker(sock: int, errors: int) -> subprocess.Popen[bytes]:
     """A worker that serves this socket, its standard error another file; raises OSError."""
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", _MODULE, str(sock)],
-        env={**os.environ, "PYTHONPATH": python_path()},
+        child.command(_MODULE, sock),
+        env=child.environment(),
         pass_fds=[sock],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -164,8 +164,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def python_path() -> str:
-    """The worker finds modules where this process does."""
-    return os.pathsep.join(os.path.abspath(entry) for entry in sys.path)

@@ -6,15 +6,17 @@ import json
 import os
 import select
 import subprocess
-import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO, Final, Self
 
+from tdxdbg import child
 from tdxdbg.errors import BackendError, TraceError
+from tdxdbg.traces.copies import unnamed_file
 from tdxdbg.traces.native import Trace
+from tdxdbg.traces.unread import Imported
 
+_MODULE: Final = "tdxdbg.traces.importing"
 #: Seconds that it gets to end after it was asked to.
 _PATIENCE: Final = 5.0
 _LONGEST_NEWS: Final = 64 << 20
@@ -48,20 +50,18 @@ class Background:
         self._news = b""
         self._told: dict[str, Any] = {}
         self._trace: Trace | None = None
+        self._file = unnamed_file(job.name)
         try:
-            self._file = tempfile.TemporaryFile(prefix="tdxdbg-", buffering=0)  # noqa: SIM115
             self._process = subprocess.Popen(
-                [
-                    sys.executable, "-P", "-m", "tdxdbg.traces.importing",
-                    str(self._file.fileno()), json.dumps(asdict(job)),
-                ],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+                child.command(_MODULE, self._file.fileno(), json.dumps(asdict(job))),
+                env=child.environment(),
                 pass_fds=[self._file.fileno()],
                 stdin=source if job.path == "-" else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+            )
         except OSError as problem:
+            self._file.close()
             raise TraceError(f"{job.name}: cannot be imported: {problem.strerror}") from None
         assert self._process.stdout is not None
         self._pipe = self._process.stdout.fileno()
@@ -137,6 +137,8 @@ class Background:
             if line and line not in known:
                 trace.note_problem(line)
         trace.remarks.extend(self._told.get("remarks", ()))
+        imported = self._told.get("imported")
+        trace.imported = None if imported is None else Imported(*imported)
         trace.unread.extend((number, text) for number, text in self._told.get("unread", ()))
 
     def stop(self) -> None:
@@ -152,13 +154,8 @@ class Background:
 
     def close(self) -> None:
         """End the process, whatever it does; may be called twice."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        self._process.terminate()
+        child.wait_or_kill(self._process, _PATIENCE)
         self.ended = True
         if self._process.stdout is not None:
             self._process.stdout.close()

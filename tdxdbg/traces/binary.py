@@ -10,13 +10,15 @@ import numpy as np
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import columns
+from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.column_feed import ColumnFeed
 from tdxdbg.traces.column_work import OddEventError
 from tdxdbg.traces.columns import I64, Block, BlockJoiner, Mask
 from tdxdbg.traces.event_columns import Columns, Found, Raw
 from tdxdbg.traces.meta import TraceMeta
-from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.native import Trace
 from tdxdbg.traces.reader import Pids, Reader
+from tdxdbg.traces.unread import EVENTS
 
 #: Trace clocks that count nanoseconds (Documentation/trace/ftrace.rst).
 _NS_CLOCKS: Final = frozenset({"", "local", "global", "perf", "mono", "mono_raw", "boot", "tai"})
@@ -55,7 +57,7 @@ def metadata(source: str, kernel: str) -> TraceMeta:
 class Importer(Reader):
     """Joins blocks of events into a trace, and keeps account of what is not used."""
 
-    unit = "events"
+    unit = EVENTS
     #: What threads are called, as far as the recording tells.
     tasks: Mapping[int, bytes] = MappingProxyType({})
 
@@ -68,6 +70,12 @@ class Importer(Reader):
 
     def look_at(self, columns: Columns, raw: Raw, process: I64 | None = None) -> Found:
         """What raw events say, of the wanted threads or, where these are told, processes."""
+        found = self._wanted_of(columns, raw, process)
+        for number, count in found.unused.items():
+            self.unused(columns.name(number).encode(), count)
+        return found
+
+    def _wanted_of(self, columns: Columns, raw: Raw, process: I64 | None) -> Found:
         if not self.selective:
             return columns.block(raw)
         wanted: Mask = np.isin(columns.threads(raw), self._wanted)
@@ -88,12 +96,6 @@ class Importer(Reader):
         for source in self._blocks.feed_block(block):
             self.unread.add(source, "more threads than vCPU numbers")
         self._fed += len(block.kind)
-
-    def count(self, names: Mapping[str, int]) -> None:
-        """Events that say nothing of exits, by name."""
-        for name, count in names.items():
-            self._spared += count
-            self.other(name.encode(), count)
 
     def bad_event(self, source: int, size: int) -> None:
         """An event that says what none can."""

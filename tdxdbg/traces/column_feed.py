@@ -16,12 +16,12 @@ from typing import Any, Final
 import numpy as np
 
 from tdxdbg.traces import columns, kvm_text
+from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.column_join import ColumnJoiner
 from tdxdbg.traces.column_work import OddEventError
 from tdxdbg.traces.columns import NONE, Block
 from tdxdbg.traces.join import At
 from tdxdbg.traces.layout import NO_TIME
-from tdxdbg.traces.native import Builder
 from tdxdbg.traces.probes import Event
 
 #: So many events are joined at once.

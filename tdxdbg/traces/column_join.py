@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tdxdbg.traces import column_records, columns, records
+from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.column_threads import arrange
 from tdxdbg.traces.column_work import Journal, Left, OddEventError, State, Work
 from tdxdbg.traces.columns import NONE, Block
 from tdxdbg.traces.join import MAX_OPEN
-from tdxdbg.traces.native import Builder
 from tdxdbg.traces.record_columns import ROWS_STARTED, empty, seal
 
 #: Threads of larger numbers are looked up one by one.
@@ -78,8 +78,7 @@ class ColumnJoiner:
     def finish(self) -> None:
         """No more events come."""
         zero = np.zeros(1, np.uint64)
-        numbers = (zero for _ in range(7))
-        self.join(Block(np.full(1, columns.LOST, np.uint8), np.full(1, -1, np.int64), *numbers))
+        self.join(columns.losses(zero, zero, zero))
         self._emit(len(self._journal.records))
 
     def _code(self, block: Block) -> npt.NDArray[np.int32]:

@@ -79,6 +79,13 @@ def empty() -> Block:
     return Block(np.empty(0, np.uint8), np.empty(0, np.int64), *numbers)
 
 
+def losses(time: U64, source: U64, count: U64) -> Block:
+    """So many events were lost at each of these places; 0: nobody knows how many."""
+    zero = np.zeros(len(count), np.uint64)
+    kind, thread = np.full(len(count), LOST, np.uint8), np.full(len(count), -1, np.int64)
+    return Block(kind, thread, time, source, count, zero, zero, zero, zero)
+
+
 def concatenate(blocks: list[Block]) -> Block:
     """Blocks one behind another."""
     if len(blocks) == 1:

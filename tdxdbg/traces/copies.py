@@ -32,7 +32,7 @@ def to_end(head: bytes, file: BinaryIO, name: str) -> Iterator[bytes]:
 def copy_of(chunks: Iterable[bytes], name: str, progress: Progress | None) -> BinaryIO:
     """A copy of all of them in an unlinked file; raises TraceError when there is no room."""
     with ExitStack() as stack:
-        copy = stack.enter_context(_temporary_file(name))
+        copy = stack.enter_context(unnamed_file(name))
         for chunk in chunks:
             left = memoryview(chunk)
             while left:
@@ -60,7 +60,8 @@ class Watched(BufferedReader):
         return data
 
 
-def _temporary_file(name: str) -> FileIO:
+def unnamed_file(name: str) -> FileIO:
+    """For a copy of what has that name, gone when it is closed; raises TraceError."""
     import tempfile
 
     try:

@@ -41,14 +41,15 @@ def flatten(records: Iterable[Record]) -> bytes:
     for kind, row, vcpu, time, body, known, source in records:
         if type(body) is Step:
             outcome, regs, run, run_flags, completer, errno, effects, _ = body
+            plain_run: tuple[Any, ...] | None = None
             if run is not None:
                 reason, _, union, written, valid, pio = run
-                run = (reason + 0, union, written, valid, pio)  # type: ignore[assignment]
+                plain_run = (reason + 0, union, written, valid, pio)
             # Most steps leave the registers as they are.
             given = () if regs is before else regs
             before = regs
             add(
-                (kind + 0, row, vcpu, time, known, source, outcome + 0, run, run_flags,
+                (kind + 0, row, vcpu, time, known, source, outcome + 0, plain_run, run_flags,
                  completer + 0, errno, effects + 0, *given)
             )  # fmt: skip
         elif type(body) is TdExit:

@@ -19,15 +19,14 @@ from typing import Any, BinaryIO, Final, NoReturn, cast
 
 from tdxdbg.errors import TdxdbgError
 from tdxdbg.traces import HEAD_SIZE, open_trace, read_stream
-from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.builder import Builder
+from tdxdbg.traces.native import Trace
 from tdxdbg.traces.reader import Pids
 
 #: Seconds between two news, and between two looks at a file that may have grown.
 _EVERY: Final = 0.1
 #: So much of a stream can be read a second time.
 _KEPT: Final = 64 << 10
-#: Slots that are copied at once.
-_SLOTS: Final = 4096
 
 
 class StoppedError(BaseException):
@@ -150,8 +149,7 @@ def _read_stream(tail: Tail, name: str, pids: Pids, form: str) -> Trace:
 def _copy(trace: Trace) -> None:
     with os.fdopen(os.dup(Builder.into), "wb") as file:
         file.write(trace.head)
-        for first in range(0, trace.n_records, _SLOTS):
-            file.write(trace.slots(first, first + _SLOTS))
+        file.writelines(trace.pieces())
 
 
 def _stop(number: int, frame: object) -> NoReturn:
@@ -173,7 +171,8 @@ def main(arguments: list[str]) -> None:
             ended="",
             problems=trace.problems,
             remarks=trace.remarks,
-            unread=[(number, text) for number, text in trace.unread],
+            unread=trace.unread,
+            imported=trace.imported,
         )
     except StoppedError:
         flush()

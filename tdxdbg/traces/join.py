@@ -31,8 +31,8 @@ from tdxdbg.engine.state import (
     Step,
 )
 from tdxdbg.traces import kvm_text, probes, records
+from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.kvm_text import Mmio, Pio
-from tdxdbg.traces.native import Builder
 from tdxdbg.traces.probes import Event
 from tdxdbg.traces.records import Kind, Record
 from tdxdbg.traces.seen import SeenExit, io_run, may_read, userspace_step

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final, TextIO
 
 from tdxdbg.errors import TraceError
+from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.json_fields import FieldError
 from tdxdbg.traces.json_records import record_from_json, record_to_json
 from tdxdbg.traces.meta import MAX_DEPTH, TraceMeta, dump_json, load_json, number
-from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.native import Trace
 from tdxdbg.traces.records import Kind, Record
 from tdxdbg.traces.unread import Unread
 

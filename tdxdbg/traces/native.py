@@ -13,18 +13,15 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from threading import Lock
-from types import TracebackType
-from typing import BinaryIO, ClassVar, Final, NamedTuple, Self
+from typing import BinaryIO, Final, NamedTuple, Self
 
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import layout
-from tdxdbg.traces.header import Header, pack_header, read_header
+from tdxdbg.traces.header import Header, read_header
 from tdxdbg.traces.meta import TraceMeta
-from tdxdbg.traces.pack import Packer
 from tdxdbg.traces.pages import Pages
 from tdxdbg.traces.records import Kind, Record
-from tdxdbg.traces.search import SEARCH, first_of_row, good_before
+from tdxdbg.traces.search import checkpoints_before, first_of_row, newest_checkpoint
 from tdxdbg.traces.tail import find_end
 from tdxdbg.traces.unpack import DamagedError, Slots
 from tdxdbg.traces.unread import Imported, recall_import
@@ -40,9 +37,6 @@ SCAN: Final = 16384
 _NEAR: Final = 16
 #: How far it looks on after the TD was entered, which ends a row.
 SCAN_ENDED: Final = 64
-#: Journals made in memory move to an unlinked file beyond this size, in bytes.
-_IN_MEMORY: Final = 32 << 20
-_SPILL: Final = 1 << 20
 #: Records that are kept, until there are more.
 _RECENT: Final = 256
 _MAX_DAMAGED: Final = 10_000
@@ -69,7 +63,8 @@ class Trace:
     """A recorded journal. `len(trace)` is its number of rows.
 
     `remarks` say what an importer or an export left out on purpose; `unread` holds
-    lines that it could not read, with their numbers, and `imported` counts them.
+    lines that it could not read, with their numbers, or events with their offsets, and
+    `imported` counts them.
     """
 
     def __init__(self, buffer: mmap.mmap | bytes, name: str = "trace") -> None:
@@ -138,6 +133,8 @@ class Trace:
 
         Raises ValueError when a record does not fit the format.
         """
+        from tdxdbg.traces.builder import Builder
+
         with Builder(meta, name) as builder:
             for record in records:
                 builder.add(record)
@@ -293,32 +290,16 @@ class Trace:
         self._look_at_file()
         if self._lost:
             return None
-        at: int | None = min(index, self._slots.count - 1)
-        for _ in range(SEARCH):
-            at = None if at is None or at < 0 else good_before(self._slots, at, 0)
-            if at is None:
-                return None
-            if self._slots.kind(at) != Kind.CHECKPOINT:
-                link = self._slots.number(at, layout.CHECKPOINT_AT) - 1
-                if not 0 <= link < at:
-                    return None
-                at = link
-            if self._slots.kind(at) == Kind.CHECKPOINT:
-                record = self._get(at)
-                if record is not None and isinstance(record.body, dict):
-                    return at, record.body
-            at -= 1
+        for at in checkpoints_before(self._slots, index):
+            record = self._get(at)
+            if record is not None and isinstance(record.body, dict):
+                return at, record.body
         return None
 
     def newest_checkpoint(self, index: int) -> int:
         """Where this record says that the newest checkpoint is, unchecked; -1: none."""
         self._look_at_file()
-        at = min(max(index, 0), self._slots.count - 1)
-        return (
-            at
-            if self._slots.kind(at) == Kind.CHECKPOINT
-            else (self._slots.number(at, layout.CHECKPOINT_AT) - 1)
-        )
+        return newest_checkpoint(self._slots, min(max(index, 0), self._slots.count - 1))
 
     def _get(self, index: int) -> Record | None:
         record = self._recent.get(index)
@@ -404,112 +385,8 @@ class Trace:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class Builder:
-    """Makes a trace out of records, one at a time: what importers use, in a `with`.
-
-    In a process that imports for another one, `into` is the descriptor of the
-    file that all of it goes to, and `newest` is what is being built.
-    """
-
-    into: ClassVar[int] = -1
-    newest: ClassVar[Builder | None] = None
-
-    def __init__(self, meta: TraceMeta, name: str = "trace") -> None:
-        self._name = name
-        self._packer = Packer()
-        self._data = bytearray(pack_header(meta))
-        self._fd = -1
-        #: Packed records come in another thread than the one that flushes.
-        self._lock = Lock()
-        if Builder.into >= 0:
-            Builder.newest = self
-            # Who starts again writes the same.
-            self._fd = os.dup(Builder.into)
-            os.lseek(self._fd, 0, os.SEEK_SET)
-
-    @property
-    def rows(self) -> int:
-        """Rows started so far."""
-        return self._packer.rows
-
-    def add(self, record: Record) -> None:
-        """Appends a record; raises ValueError, and is unchanged, when it does not fit."""
-        self._data += self._packer.pack(record)
-        if len(self._data) > (_IN_MEMORY if self._fd < 0 else _SPILL):
-            self._spill()
-
-    def flush(self) -> None:
-        """What was added is in the file, where there is one."""
-        with self._lock:
-            if self._fd >= 0:
-                self._spill()
-
-    def add_packed(self, data: memoryview, records: int, rows: int) -> None:
-        """Appends records that are packed; there are `rows` rows then. None is a checkpoint."""
-        with self._lock:
-            self._packer.advance(records, rows)
-            if self._fd < 0 and len(self._data) + data.nbytes <= _IN_MEMORY:
-                self._data += data
-            else:
-                self._spill(data)
-
-    def _spill(self, more: memoryview | None = None) -> None:
-        """Puts everything so far, and this, into the file."""
-        import tempfile
-
-        try:
-            if self._fd < 0:
-                self._fd, path = tempfile.mkstemp(prefix="tdxdbg-")
-                os.unlink(path)
-            self._write(memoryview(bytes(self._data)))
-            self._data.clear()
-            if more is not None:
-                self._write(more.cast("B"))
-        except OSError as problem:
-            raise TraceError(
-                f"{self._name}: no room for its copy in {tempfile.gettempdir()}: "
-                f"{problem.strerror}; set TMPDIR to a place with more"
-            ) from None
-
-    def _write(self, data: memoryview) -> None:
-        while data:
-            data = data[os.write(self._fd, data) :]
-
-    def finish(self, problems: Iterable[str] = ()) -> Trace:
-        """The trace, in memory or, when it is large, in an unlinked file."""
-        if self._fd < 0:
-            trace = Trace(bytes(self._data), self._name)
-        else:
-            self._spill()
-            trace = Trace(mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ), self._name)
-        for line in problems:
-            trace.note_problem(line)
-        return trace
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if Builder.into >= 0:
-            # Whoever reads it wants what there is, however this ended.
-            self.flush()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
 
 def _release(view: memoryview, buffer: mmap.mmap | bytes) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import BinaryIO
 
-from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.builder import Builder
+from tdxdbg.traces.native import Trace
 from tdxdbg.traces.perf_data_layout import MAGIC, read_layout
 from tdxdbg.traces.reader import EVERYBODY, Pids
 

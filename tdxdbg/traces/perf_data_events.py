@@ -102,11 +102,6 @@ class Events:
         found = importer.look_at(self._columns, raw, samples.process)
         for number in np.flatnonzero(found.bad | samples.bad).tolist():
             importer.bad_event(start + int(at[number]), int(samples.length[number]))
-        names: dict[str, int] = {}
-        for number, count in found.unused.items():
-            name = self._columns.name(number)
-            names[name] = names.get(name, 0) + count
-        importer.count(names)
         losses, places = self._losses(view, start, walk)
         where = np.concatenate([places, at[found.where]])
         order = np.argsort(where, kind="stable")
@@ -121,16 +116,9 @@ class Events:
     def _losses(self, view: Bytes, start: int, walk: _Walk) -> tuple[Block, I64]:
         places = np.array([place for place, _ in walk.losses], np.int64)
         counts = np.array([place + skip for place, skip in walk.losses], np.int64)
-        zero = np.zeros(len(places), np.uint64)
-        block = Block(
-            np.full(len(places), columns.LOST, np.uint8),
-            np.full(len(places), -1, np.int64),
-            self._samples.trailing_time(view, places),
-            (places + start).view(np.uint64),
-            gather(view, counts, 8) if len(counts) else zero,
-            zero, zero, zero, zero,
-        )  # fmt: skip
-        return block, places
+        time = self._samples.trailing_time(view, places)
+        count = gather(view, counts, 8) if len(counts) else np.empty(0, np.uint64)
+        return columns.losses(time, (places + start).view(np.uint64), count), places
 
     def _rounds(self, where: I64, times: U64, rounds: list[int]) -> None:
         newest = np.maximum.accumulate(times) if len(times) else times

@@ -7,12 +7,12 @@ Facts: kvm_and_traces B1, "Line layouts".
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import BinaryIO, Final
 
 from tdxdbg.traces.kernel_lines import Layout, fits, read_kernel_lines
-from tdxdbg.traces.lines import Lines
 from tdxdbg.traces.native import Trace
-from tdxdbg.traces.reader import EVERYBODY, Pids, Reader, TextFormat, read_text
+from tdxdbg.traces.reader import EVERYBODY, Pids, TextFormat, read_text
 
 # "tid" or "pid/tid": the thread is looked up first, in front of the process.
 _PID_TID: Final = rb"(?=(?:\d{1,10}/)?(\d{1,10})\s)(?:(\d{1,10})/)?\d{1,10}\s{1,16}"
@@ -67,14 +67,10 @@ def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
     return read_text(file, name, pids, _FORMAT)
 
 
-def _read(reader: Reader, lines: Lines) -> None:
-    read_kernel_lines(reader, lines, LAYOUTS)
-
-
 _FORMAT: Final = TextFormat(
     "perf script",
     "exits to userspace as perf recorded them",
     "record with -e kvm:kvm_userspace_exit or -e kvm:kvm_exit, "
     "and keep trace among the fields of -F",
-    _read,
+    partial(read_kernel_lines, layouts=LAYOUTS),
 )

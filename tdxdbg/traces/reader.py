@@ -15,12 +15,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from tdxdbg.errors import TraceError
+from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.join import At, EventJoiner, Joiner
 from tdxdbg.traces.lines import Lines
 from tdxdbg.traces.meta import TraceMeta
-from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.native import Trace
 from tdxdbg.traces.probes import Event
-from tdxdbg.traces.unread import Imported, Unread
+from tdxdbg.traces.unread import LINES, Imported, Unread
 
 if TYPE_CHECKING:
     from tdxdbg.traces.columns import Block
@@ -61,7 +62,7 @@ class Reader:
     """One recording being read. `remedy` may be changed when the file shows why it has no exits."""
 
     #: What is counted that cannot be read.
-    unit = "lines"
+    unit = LINES
 
     def __init__(self, joiner: EventJoiner, pids: Pids, remedy: str) -> None:
         self.remedy = remedy
@@ -215,7 +216,7 @@ class Reader:
 
     def imported(self, source: str, lines: int) -> Imported:
         used = self._fed - sum(self._joiner.unused.values())
-        return Imported(source, lines, max(used, 0), self.unread.count)
+        return Imported(source, lines, max(used, 0), self.unread.count, self.unit)
 
     def _all_unused(self) -> Counter[str]:
         names = ((name.decode("ascii", "replace"), count) for name, count in self._unused.items())

@@ -20,6 +20,7 @@ from contextlib import suppress
 from struct import Struct
 from typing import Any, Final, NoReturn
 
+from tdxdbg import child
 from tdxdbg.engine import Engine
 from tdxdbg.errors import TraceError
 from tdxdbg.traces.handover import (
@@ -54,8 +55,8 @@ class Scribe:
         self._ours, theirs = socket.socketpair()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, str(theirs.fileno())],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+                child.command(__name__, theirs.fileno()),
+                env=child.environment(),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -128,11 +129,7 @@ class Scribe:
                 self._wait()
         finally:
             self._ours.close()
-            try:
-                self._process.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            child.wait_or_kill(self._process, _PATIENCE)
 
     def leave(self) -> None:
         """In a forked child: this is the parent's."""

@@ -1,10 +1,15 @@
-"""Finding a row: bisection over `rows_started`, which never falls; slots may be damaged."""
+"""Finding a row: bisection over `rows_started`, which never falls; and checkpoints, by links.
+
+Slots may be damaged.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
-from tdxdbg.traces.layout import ROWS_STARTED_AT
+from tdxdbg.traces.layout import CHECKPOINT_AT, ROWS_STARTED_AT
+from tdxdbg.traces.records import Kind
 from tdxdbg.traces.unpack import Slots
 
 #: How far to look for an undamaged slot.
@@ -55,3 +60,25 @@ def _around(slots: Slots, row: int, hint: int) -> tuple[int, int]:
         low = probe
         step *= 2
     return low, high
+
+
+def newest_checkpoint(slots: Slots, index: int) -> int:
+    """The slot itself, or where it says that the newest checkpoint is, unchecked; -1: none."""
+    if slots.kind(index) == Kind.CHECKPOINT:
+        return index
+    return slots.number(index, CHECKPOINT_AT) - 1
+
+
+def checkpoints_before(slots: Slots, index: int) -> Iterator[int]:
+    """Slots at or before `index` that say they are a checkpoint, the nearest first."""
+    at = min(index, slots.count - 1)
+    for _ in range(SEARCH):
+        good = good_before(slots, at, 0)
+        if good is None:
+            return
+        at = newest_checkpoint(slots, good)
+        if not 0 <= at <= good:
+            return
+        if slots.kind(at) == Kind.CHECKPOINT:
+            yield at
+        at -= 1

@@ -17,6 +17,7 @@ from tdxdbg.traces.lines import Lines
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.qemu_log import Log
 from tdxdbg.traces.reader import EVERYBODY, Pids, Reader, TextFormat, read_text
+from tdxdbg.traces.unread import EVENTS
 
 _HEADER: Final = Struct("<QQQ")
 _HEADER_ID: Final = (1 << 64) - 1
@@ -165,7 +166,7 @@ def _arguments(data: bytes, text: bytes) -> bytes | None:
 
 
 def _read(reader: Reader, lines: Lines) -> None:
-    reader.unit = "events"
+    reader.unit = EVENTS
     file, log = _File(lines.file), Log(reader)
     for record in file.records():
         lines.count += 1

@@ -6,12 +6,12 @@ Facts: kvm_and_traces B1, "Line layouts" and "Decoder traps".
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import BinaryIO, Final
 
 from tdxdbg.traces.kernel_lines import COMM_PID, EVENT, TIME, Layout, fits, read_kernel_lines
-from tdxdbg.traces.lines import Lines
 from tdxdbg.traces.native import Trace
-from tdxdbg.traces.reader import EVERYBODY, Pids, Reader, TextFormat, read_text
+from tdxdbg.traces.reader import EVERYBODY, Pids, TextFormat, read_text
 
 #: What --ts-diff adds: ns since the event before; the first has none.
 _DIFF: Final = rb"(?:\(\+\d{1,20}\))?\s{0,32}"
@@ -54,13 +54,9 @@ def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
     return read_text(file, name, pids, _FORMAT)
 
 
-def _read(reader: Reader, lines: Lines) -> None:
-    read_kernel_lines(reader, lines, LAYOUTS)
-
-
 _FORMAT: Final = TextFormat(
     "trace-cmd",
     "exits to userspace as trace-cmd reported them",
     "record with -e kvm:kvm_userspace_exit or -e kvm:kvm_exit",
-    _read,
+    partial(read_kernel_lines, layouts=LAYOUTS),
 )

@@ -7,7 +7,8 @@ from contextlib import closing
 from typing import BinaryIO
 
 from tdxdbg.errors import TraceError
-from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.builder import Builder
+from tdxdbg.traces.native import Trace
 from tdxdbg.traces.reader import EVERYBODY, Pids
 from tdxdbg.traces.trace_dat_layout import MAGIC, Buffer, Layout, read_layout
 

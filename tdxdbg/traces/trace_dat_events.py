@@ -5,7 +5,6 @@ This module imports numpy.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import BinaryIO, Final, NamedTuple
@@ -119,10 +118,6 @@ class Events:
             importer.bad_event(int(source[at]), int(decoded.length[at]))
         for page in decoded.damaged.tolist():
             importer.unread.add(int(sources[0][page]), "a page whose events do not fit into it")
-        names: Counter[str] = Counter()
-        for number, count in found.unused.items():
-            names[self._columns.name(number)] += count
-        importer.count(names)
 
 
 class _Placed(NamedTuple):
@@ -139,16 +134,11 @@ def _with_losses(found: Found, decoded: Decoded, sources: I64) -> _Placed:
     if not decoded.lost:
         return _Placed(found.block, page, time)
     pages = np.array(sorted(decoded.lost), np.int64)
-    count = len(pages)
-    zero = np.zeros(count, np.uint64)
-    losses = Block(
-        np.full(count, columns.LOST, np.uint8),
-        np.full(count, -1, np.int64),
-        np.full(count, NO_TIME, np.uint64),
+    losses = columns.losses(
+        np.full(len(pages), NO_TIME, np.uint64),
         sources[0][pages].view(np.uint64),
         np.array([decoded.lost[page] for page in pages.tolist()], np.uint64),
-        zero, zero, zero, zero,
-    )  # fmt: skip
+    )
     all_pages = np.concatenate([pages, page])
     # Of the same page, a loss comes before the events.
     order = np.argsort(all_pages, kind="stable")

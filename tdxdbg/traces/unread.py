@@ -11,13 +11,22 @@ _KEEP_LENGTH: Final = 200
 _KEEP_IN_META: Final = 100
 
 
+LINES: Final = "lines"
+#: What a recording without lines has; what is said of one names its offset.
+EVENTS: Final = "events"
+
+
 class Imported(NamedTuple):
-    """What was in a recording of another tool: `used` of its events tell of an exit."""
+    """What was in a recording of another tool: `used` of its events tell of an exit.
+
+    `lines` are what `unit` says, LINES or EVENTS.
+    """
 
     source: str
     lines: int
     used: int
     unread: int
+    unit: str = LINES
 
 
 class Noted(Protocol):
@@ -48,11 +57,12 @@ def recall_import(data: object, trace: Noted) -> None:
     if not isinstance(data, dict):
         return
     source = data.get("source")
-    counts = [data.get(name) for name in Imported._fields[1:]]
+    counts = [data.get(name) for name in ("lines", "used", "unread")]
     lines, used, unread = (count if isinstance(count, int) else None for count in counts)
     if not isinstance(source, str) or lines is None or used is None or unread is None:
         return
-    trace.imported = Imported(source, lines, used, unread)
+    unit = EVENTS if data.get("unit") == EVENTS else LINES
+    trace.imported = Imported(source, lines, used, unread, unit)
     for problem in _texts(data.get("problems")):
         trace.note_problem(problem)
     trace.remarks.extend(_texts(data.get("remarks")))
@@ -62,6 +72,13 @@ def recall_import(data: object, trace: Noted) -> None:
             number, text = item
             if isinstance(number, int) and isinstance(text, str):
                 trace.unread.append((number, text[:_KEEP_LENGTH]))
+
+
+def unread_texts(trace: Noted) -> list[str]:
+    """What could not be read, each with its line or, where there are none, its offset."""
+    if trace.imported is not None and trace.imported.unit == EVENTS:
+        return [f"offset {number:#x}: {text}" for number, text in trace.unread]
+    return [f"line {number}: {text}" for number, text in trace.unread]
 
 
 def _texts(data: object) -> list[str]:
@@ -87,17 +104,16 @@ class Unread:
         if reason and len(self._reasons) < _KEEP_REASONS:
             self._reasons.append(reason)
 
-    def problems(self, unit: str = "lines") -> list[str]:
-        """One line for each of the first reasons, and one for the rest.
-
-        `unit` is what is counted; those that are no lines stand at offsets.
+    def problems(self, unit: str = LINES) -> list[str]:
+        """One line for each of the first reasons, and one for the rest, of which `unit` says
+        what they are.
         """
         rest = self.count - len(self._reasons)
         if not rest:
             return list(self._reasons)
         number = self.lines[0][0]
         where = f", the first is line {number}"
-        if unit != "lines":
+        if unit == EVENTS:
             where = f", the first at offset {number:#x}"
         first = where if not self._reasons else ""
         more = "more " if self._reasons else ""

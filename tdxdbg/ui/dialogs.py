@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from tdxdbg.decode.text import Safe
 from tdxdbg.engine import GENERATIONS
 from tdxdbg.timeline import Timeline
+from tdxdbg.traces.unread import unread_texts
 from tdxdbg.ui.lines import BLANK, Line, Span, blanks, cut, line, own, pad, width_of, word, wrap
 from tdxdbg.ui.palette import Palette
 from tdxdbg.ui.widgets.pane import Pane
@@ -175,10 +176,9 @@ def about_lines(timeline: Timeline, width: int) -> list[Line]:
     for name, value in rows:
         if value:
             lines += _field(name, value, room)
-    unread = [f"line {number}: {text}" for number, text in trace.unread]
     problems = [
         ("damaged, missing", trace.problems),
-        ("lines that could not be read", unread),
+        ("what could not be read", unread_texts(trace)),
         ("left out", trace.remarks),
     ]
     for title, found in problems:

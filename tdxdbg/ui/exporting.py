@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,10 +13,9 @@ from typing import Final
 
 from textual.worker import Worker
 
-from tdxdbg import report
+from tdxdbg import child, report
 from tdxdbg.decode.text import Safe
 from tdxdbg.errors import TraceError
-from tdxdbg.session.process import python_path
 from tdxdbg.traces.output import new_part
 from tdxdbg.ui.export import keep, write_new
 from tdxdbg.ui.export_rows import DECODED, Job
@@ -217,11 +215,11 @@ async def _run(job: Job, part: Path, progress: Callable[[int, int], None]) -> in
     """Let the process write into `part`; how many lines. Raises OSError."""
     with part.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", _MODULE),
+            *child.command(_MODULE),
             stdin=PIPE,
             stdout=file,
             stderr=PIPE,
-            env={**os.environ, "PYTHONPATH": python_path(), "PYTHONIOENCODING": "utf-8"},
+            env=child.environment(PYTHONIOENCODING="utf-8"),
             start_new_session=True,
         )
     try:

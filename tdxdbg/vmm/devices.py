@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from tdxdbg.vmm import acpi_pm, cmos, debug_exit, ioapic, pci, reset, serial, virtio
+from tdxdbg.vmm import acpi_pm, cmos, debug_exit, ioapic, pci, pit, reset, serial, virtio
 from tdxdbg.vmm.acpi_pm import AcpiPm, PmState, SleepControl
 from tdxdbg.vmm.ask import Board, Chipset, Events
 from tdxdbg.vmm.bus import Bus, Region
@@ -14,6 +14,7 @@ from tdxdbg.vmm.debug_exit import DebugExit
 from tdxdbg.vmm.ioapic import Ioapic, IoapicState
 from tdxdbg.vmm.now import Now
 from tdxdbg.vmm.pci import Ecam, Pci, PciState
+from tdxdbg.vmm.pit import Pit, PitGate, PitState
 from tdxdbg.vmm.reset import KeyboardReset
 from tdxdbg.vmm.serial import Serial, SerialState
 from tdxdbg.vmm.virtio import Virtio, VirtioState
@@ -43,6 +44,7 @@ class DevicesImage(NamedTuple):
     ioapic: IoapicState
     pci: PciState
     power: PmState
+    timer: PitState
 
 
 class Devices:
@@ -60,6 +62,7 @@ class Devices:
         self._ioapic = Ioapic()
         self._pci = Pci(_FUNCTIONS[board.chipset])
         self._power = AcpiPm(self.now)
+        self._timer = Pit(self.now)
         self._serial_vector = board.serial_vector
         self._vcpus = board.vcpus
         self._has_ioapic = board.chipset is not Chipset.NONE
@@ -76,6 +79,8 @@ class Devices:
             return regions
         return (
             *regions,
+            Region(pit.PORT, pit.SIZE, 1, self._timer),
+            Region(pit.GATE_PORT, 1, 1, PitGate(self._timer, self.now)),
             Region(reset.PORT, reset.SIZE, 1, KeyboardReset()),
             Region(acpi_pm.PORT, acpi_pm.SIZE, 4, self._power),
             Region(acpi_pm.SLEEP_PORT, acpi_pm.SLEEP_SIZE, 1, SleepControl()),
@@ -117,6 +122,7 @@ class Devices:
             self._ioapic.state,
             self._pci.state,
             self._power.state,
+            self._timer.state,
         )
 
     def restore(self, image: DevicesImage) -> None:
@@ -127,3 +133,4 @@ class Devices:
         self._ioapic.state = image.ioapic
         self._pci.state = image.pci
         self._power.state = image.power
+        self._timer.state = image.timer

@@ -13,6 +13,7 @@ import pytest
 from tdxdbg.cli.options import FORMAT_NAMES
 from tdxdbg.traces import FORMATS, open_trace
 from tests.e2e.terminal import Terminal
+from tests.traces.trace_dat_files import event, page, short, version_6
 
 DATA = Path(__file__).parents[1] / "data" / "traces"
 DEMO = DATA / "demo3.ftrace.txt"
@@ -48,6 +49,34 @@ def test_it_says_what_was_read(tmp_path: Path) -> None:
     again = tdxdbg("import", path, "-o", tmp_path / "x.tdxt")
     assert again.returncode == 3
     assert b"already exists; give another name, or remove it first" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("demo3.trace.dat", b"trace-cmd: 440 events read, 89 used, 0 could not be read: 43 exits"),
+        ("demo3.perf.data", b"perf: 440 events read, 89 used, 0 could not be read: 43 exits"),
+    ],
+)
+def test_a_binary_recording_has_events_and_no_lines(
+    tmp_path: Path, name: str, counts: bytes
+) -> None:
+    result = tdxdbg("import", DATA / name, "-o", tmp_path / "x.tdxt")
+    assert counts in result.stderr
+    assert b" lines" not in result.stderr
+    again = tdxdbg("import", tmp_path / "x.tdxt", "-o", "-")
+    assert counts in again.stderr, "the file remembers"
+
+
+def test_an_unread_event_is_named_by_its_offset(tmp_path: Path) -> None:
+    bad = event("kvm_pio", 7, rw=1, port=0x80, size=3, count=1, val=1)
+    io = event("kvm_userspace_exit", 7, reason=2)
+    data = version_6([page(5_000_000_000_000, short(io), short(bad))])
+    (tmp_path / "x.dat").write_bytes(data)
+    result = tdxdbg("import", tmp_path / "x.dat", "-o", tmp_path / "x.tdxt")
+    said = result.stderr.decode().splitlines()
+    assert said[1].endswith("x.dat: trace-cmd: 2 events read, 1 used, 1 could not be read: 1 exits")
+    assert said[2].endswith(f"x.dat: offset {data.index(bad):#x}: {len(bad)} bytes")
 
 
 def test_from_standard_input_to_standard_output() -> None:

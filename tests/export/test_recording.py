@@ -24,8 +24,9 @@ SAMPLES = sorted(samples_dir().glob("*.tdxt"))
 DATA = Path(__file__).resolve().parents[1] / "data" / "traces"
 FOREIGN = [
     DATA / f"{name}.txt"
-    for name in ("demo3.ftrace", "ftrace_latency", "ftrace_mono", "ftrace_raw_trace",
-                 "ftrace_tgid", "ftrace_trace_pipe", "ftrace_x86tsc", "synthetic_td.ftrace")
+    for name in ("demo3.ftrace", "ftrace_raw_latency", "ftrace_raw_mono", "ftrace_raw_tgid",
+                 "ftrace_raw_trace", "ftrace_raw_x86tsc", "ftrace_trace_pipe",
+                 "synthetic_td.ftrace")
 ]  # fmt: skip
 NATIVE, LINES = FORMATS["tdxt"].write, FORMATS["jsonl"].write
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 from tdxdbg.abi.regs import Regs
@@ -37,6 +38,7 @@ _TEXTS = (
     "demo1.strace-kvm.txt",
 )
 _TEXT_LINES = 150
+_HEAD_LINES = 75
 DATA = Path(__file__).parents[1] / "data" / "traces"
 _FULL = Regs(*range(1, 17))
 
@@ -76,12 +78,12 @@ def _records() -> list[Record]:
 def corpus() -> dict[str, bytes]:
     """One good file per format."""
     native = Trace.from_records(META, _records())
-    names = ("ftrace_tgid.txt", "synthetic_td.ftrace.txt")
-    text = "".join((DATA / name).read_text() for name in names)
+    names = ("ftrace_raw_tgid.txt", "synthetic_td.ftrace.txt")
+    heads = ((DATA / name).read_bytes().splitlines(keepends=True)[:_HEAD_LINES] for name in names)
     return {
         "native": native.data(),
         "jsonl": "".join(line + "\n" for line in jsonl.lines(native)).encode(),
-        "ftrace": text.encode(),
+        "ftrace": b"".join(chain.from_iterable(heads)),
         **binary.corpus(),
         **{name: _cut(name) for name in _TEXTS},
     }

@@ -58,6 +58,7 @@ def test_it_gives_what_the_import_gives(tmp_path: Path) -> None:
         assert trace.problems == expected.problems
         assert trace.remarks == expected.remarks
         assert trace.unread == expected.unread
+        assert trace.imported == expected.imported
         assert trace.unread[0][1] == "no line of a trace"
 
 

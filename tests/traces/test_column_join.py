@@ -12,11 +12,12 @@ import pytest
 
 from tdxdbg.traces import column_feed, column_join, column_work, columns, join
 from tdxdbg.traces.binary import AnyJoiner
+from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.column_feed import ColumnFeed
 from tdxdbg.traces.column_work import OddEventError
 from tdxdbg.traces.columns import LOST, NONE, Block, BlockJoiner
 from tdxdbg.traces.meta import TraceMeta
-from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.native import Trace
 
 #: kind, thread, a, b, c, d, e
 Row = tuple[int, ...]

@@ -62,10 +62,10 @@ def exits(trace: Trace) -> Counter[int]:
             (1721_725167_000, 1721_731971_000),
         ),
         ("ftrace_raw_trace.txt", {2: 32, 6: 21, 17: 3}, None),
-        ("ftrace_tgid.txt", {2: 4, 6: 2}, None),
-        ("ftrace_latency.txt", {2: 4}, None),
-        ("ftrace_x86tsc.txt", {2: 4, 6: 2}, None),
-        ("ftrace_mono.txt", {2: 4, 6: 2}, None),
+        ("ftrace_raw_tgid.txt", {2: 9, 6: 5, 17: 1}, None),
+        ("ftrace_raw_latency.txt", {2: 9, 6: 5, 17: 1}, None),
+        ("ftrace_raw_x86tsc.txt", {2: 9, 6: 5, 17: 1}, None),
+        ("ftrace_raw_mono.txt", {2: 9, 6: 5, 17: 1}, None),
         ("ftrace_trace_pipe.txt", {2: 9, 6: 5, 17: 1}, None),
     ],
 )
@@ -154,13 +154,13 @@ def test_the_option_raw_leaves_nothing_to_see() -> None:
 
 
 def test_without_times_in_ns_there_are_none() -> None:
-    with open_trace(DATA / "ftrace_x86tsc.txt") as trace:
+    with open_trace(DATA / "ftrace_raw_x86tsc.txt") as trace:
         assert {record.time for record in records(trace)} == {None}
         assert "counter in no known unit" in trace.remarks[-1]
 
 
 def test_the_latency_header_names_the_kernel() -> None:
-    with open_trace(DATA / "ftrace_latency.txt") as trace:
+    with open_trace(DATA / "ftrace_raw_latency.txt") as trace:
         assert trace.meta.kernel == "6.18.44-generic"
         assert records(trace)[0].time == 206_690_000
 

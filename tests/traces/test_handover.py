@@ -76,10 +76,14 @@ def test_what_does_not_fit_is_told_and_the_rest_is_there(tmp_path: Path) -> None
     scribe = started()
     scribe.take_over(writer)
     scribe.write_all(journal(0, 5))
-    with pytest.raises(TraceError, match="TD_EXIT of row 5"):  # noqa: PT012
-        # As soon as it is known, which may be at once.
+
+    def write_what_does_not_fit() -> None:
         scribe.write_all([row(5)[0]._replace(vcpu=1 << 16)])
         scribe.flush()
+
+    # As soon as it is known, which may be at once.
+    with pytest.raises(TraceError, match="TD_EXIT of row 5"):
+        write_what_does_not_fit()
     with pytest.raises(TraceError, match="TD_EXIT of row 5"):
         scribe.write_all(journal(5, 6))
     scribe.close()

@@ -11,8 +11,9 @@ import pytest
 
 from tdxdbg.engine.state import TdExit
 from tdxdbg.errors import TraceError
-from tdxdbg.traces import FORMATS, Trace, ftrace, open_trace
-from tdxdbg.traces.records import Kind, Record
+from tdxdbg.traces import ftrace, open_trace
+from tdxdbg.traces.records import Kind
+from tests.traces.texts import opened, told
 
 
 class Event(NamedTuple):
@@ -125,17 +126,6 @@ WITHOUT_TIMES: Final[dict[str, Print]] = {
 
 def _named(event: Event) -> str:
     return f"{'kvm:' + event.name:>24}:"
-
-
-def opened(text: str) -> Trace:
-    """By the one format that recognises it."""
-    data = text.encode()
-    (form,) = (item for item in FORMATS if item.sniff(data))
-    return form.read(io.BytesIO(data), "x.txt")
-
-
-def told(trace: Trace) -> list[Record]:
-    return [record for _, record in trace.records()]
 
 
 REFERENCE: Final = told(opened("".join(f"{TRACEFS['tracefs'](event)}\n" for event in EVENTS)))

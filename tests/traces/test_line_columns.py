@@ -20,8 +20,9 @@ from tdxdbg.traces import (
     text_shapes,
     trace_cmd,
 )
+from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.meta import TraceMeta
-from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.native import Trace
 from tests.traces.trace_dat_files import DATA
 
 READ = {"ftrace": ftrace.read, "tracecmd": trace_cmd.read, "perf-script": perf_script.read}
@@ -84,7 +85,7 @@ def altered(chance: Random, text: bytes, others: Sequence[bytes]) -> bytes:
     return b"\n".join(rows)
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("ftrace_opt")])
+@pytest.mark.parametrize("name", FILES)
 def test_damaged_recordings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (DATA / name).read_bytes()
     others = [line for other in FILES for line in (DATA / other).read_bytes().split(b"\n")[20:30]]

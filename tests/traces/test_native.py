@@ -23,10 +23,11 @@ from tdxdbg.engine.state import (
 )
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import open_trace
+from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.header import pack_header
 from tdxdbg.traces.layout import RECORD_SIZE
 from tdxdbg.traces.meta import TraceMeta
-from tdxdbg.traces.native import Builder, Trace
+from tdxdbg.traces.native import Trace
 from tdxdbg.traces.pack import Packer, mask_runs
 from tdxdbg.traces.records import (
     Kind,

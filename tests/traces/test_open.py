@@ -35,7 +35,7 @@ FOREIGN = {
     "demo3.trace.dat": "trace-dat",
     "demo3.perf.data": "perf-data",
 }
-FTRACE = (DATA / "ftrace_tgid.txt").read_bytes()
+FTRACE = (DATA / "ftrace_raw_tgid.txt").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -105,21 +105,21 @@ def test_many_samples_are_sorted_over_pieces_of_the_file(rounds: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "more"),
+    ("kind", "chain"),
     [
-        (files.USUAL, {}),
-        (perf.TID | perf.TIME | perf.RAW, {}),
-        (files.USUAL | perf.CALLCHAIN, {"chain": (1, 2, 3)}),
-        (files.USUAL | perf.CALLCHAIN, {}),
-        (files.USUAL | perf.IDENTIFIER | perf.ADDR | perf.STREAM_ID, {}),
-        (files.USUAL | perf.READ, {}),
-        (perf.TID | perf.RAW, {}),
-        (perf.TIME | perf.RAW, {}),
+        (files.USUAL, ()),
+        (perf.TID | perf.TIME | perf.RAW, ()),
+        (files.USUAL | perf.CALLCHAIN, (1, 2, 3)),
+        (files.USUAL | perf.CALLCHAIN, ()),
+        (files.USUAL | perf.IDENTIFIER | perf.ADDR | perf.STREAM_ID, ()),
+        (files.USUAL | perf.READ, ()),
+        (perf.TID | perf.RAW, ()),
+        (perf.TIME | perf.RAW, ()),
     ],
 )
-def test_samples_have_the_fields_that_were_asked_for(kind: int, more: dict[str, object]) -> None:
+def test_samples_have_the_fields_that_were_asked_for(kind: int, chain: tuple[int, ...]) -> None:
     attrs = [(files.attr(kind, 1 << 2), (1,))]
-    parts = [sample(data, START, kind=kind, **more) for data in (IO, HLT)]  # type: ignore[arg-type]
+    parts = [sample(data, START, kind=kind, chain=chain) for data in (IO, HLT)]
     trace = load(files.perf_data(*parts, attrs=attrs))
     assert reasons(trace) == [2, 5]
     assert {record.time for record in records(trace)} == {START if kind & perf.TIME else None}

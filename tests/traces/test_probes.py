@@ -11,7 +11,7 @@ import pytest
 
 from tdxdbg.abi.regs import Regs
 from tdxdbg.engine.state import Outcome, Step, TdExit
-from tdxdbg.traces import FORMATS, Trace, bpftrace, kvm_fields
+from tdxdbg.traces import bpftrace, kvm_fields
 from tdxdbg.traces.probes import ProbedEntry, ProbedExit
 from tdxdbg.traces.records import (
     DERIVED_SHIFT,
@@ -19,8 +19,8 @@ from tdxdbg.traces.records import (
     KNOWN_REASON,
     KNOWN_VP_ENTER_RET,
     Kind,
-    Record,
 )
+from tests.traces.texts import opened, told
 
 #: The order of struct tdx_module_args.
 NAMES: Final = (
@@ -30,17 +30,6 @@ KNOWN: Final = 0xFFCE
 MAP_GPA: Final = Regs(rcx=0xFFCC, r11=0x10001, r12=0x8000_4000_0000, r13=0x20_0000)
 REPLY: Final = Regs(rcx=0xFFCC, r10=1, r11=0x8000_4010_0000, r12=0x8000_4000_0000)
 TDCALL: Final = 77
-
-
-def opened(text: str) -> Trace:
-    """By the one format that recognises it."""
-    data = text.encode()
-    (form,) = (item for item in FORMATS if item.sniff(data))
-    return form.read(io.BytesIO(data), "x.txt")
-
-
-def told(trace: Trace) -> list[Record]:
-    return [record for _, record in trace.records()]
 
 
 def pairs(regs: Regs, ret: int = TDCALL, vcpu: int = 3) -> str:

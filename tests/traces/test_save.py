@@ -128,9 +128,10 @@ def test_metadata_of_something_else_is_no_import(data: object) -> None:
 def test_what_is_wrong_in_the_metadata_of_an_import_is_left_out() -> None:
     with open_trace(DATA / "demo3.ftrace.txt") as trace:
         trace.remarks.clear()
-        counts = {"source": "x", "lines": 1, "used": 1, "unread": 0}
+        counts = {"source": "x", "lines": 1, "used": 1, "unread": 0, "unit": ["events"]}
         texts = {"problems": [1, "p"], "remarks": {"r": 1}}
         recall_import({**counts, **texts, "unread_lines": [1, [2], [3, "c"], ["4", "d"]]}, trace)
+        assert trace.imported == Imported("x", 1, 1, 0)
         assert trace.problems == ["p"]
         assert trace.remarks == []
         assert trace.unread == [(3, "c")]

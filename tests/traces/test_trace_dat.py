@@ -26,8 +26,10 @@ IO = event("kvm_userspace_exit", 7, reason=2)
 HLT = event("kvm_userspace_exit", 7, reason=5)
 
 
-def load(*cpus: Sequence[bytes], **options: object) -> Trace:
-    data = version_6([b"".join(pages) for pages in cpus], **options)  # type: ignore[arg-type]
+def load(
+    *cpus: Sequence[bytes], clock: str = "local", options: Sequence[tuple[int, bytes]] = ()
+) -> Trace:
+    data = version_6([b"".join(pages) for pages in cpus], clock=clock, options=options)
     return trace_dat.read(io.BytesIO(data), "x.dat")
 
 

@@ -15,19 +15,9 @@ from tdxdbg.engine.state import (
     SetMemoryAttributes,
     Step,
 )
-from tdxdbg.traces import FORMATS, Trace, qemu_log, strace
-from tdxdbg.traces.records import KNOWN_ERRNO, Kind, Record
-
-
-def opened(text: str) -> Trace:
-    """By the one format that recognises it."""
-    data = text.encode()
-    (form,) = (item for item in FORMATS if item.sniff(data))
-    return form.read(io.BytesIO(data), "x.txt")
-
-
-def told(trace: Trace) -> list[Record]:
-    return [record for _, record in trace.records()]
+from tdxdbg.traces import Trace, qemu_log, strace
+from tdxdbg.traces.records import KNOWN_ERRNO, Kind
+from tests.traces.texts import opened, told
 
 
 def steps(trace: Trace) -> list[Step]:

@@ -29,8 +29,8 @@ _LOCAL_APIC_GPA: Final = 0xFEE0_0000
 #: Ports of the board (`vmm`): reset control, sleep control and status, serial port, clock.
 _RESET: Final = 0xCF9
 _RESET_VALUE: Final = 6
-_SLEEP_CONTROL: Final = 0x600
-_SLEEP_STATUS: Final = 0x601
+_SLEEP_CONTROL: Final = 0x640
+_SLEEP_STATUS: Final = 0x641
 _SERIAL: Final = 0x3F8
 _SERIAL_IRQ: Final = 4
 _CLOCK: Final = 0x70
