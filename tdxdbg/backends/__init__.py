@@ -28,6 +28,8 @@ class Why(Enum):
     EXITS = "exit budget used up"
     #: Every vCPU in the TD is halted, and no timer will wake one.
     IDLE = "all vCPUs are halted and nothing will wake them"
+    #: Likewise, until the TSC is `address`; only if the machine was asked to say so.
+    ASLEEP = "all vCPUs are halted until a timer fires"
     #: No vCPU is in the TD.
     NOTHING_TO_RUN = "no vCPU is in the TD"
     #: A breakpoint: the instruction at `address` comes next, and was not begun.

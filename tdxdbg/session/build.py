@@ -22,7 +22,9 @@ from tdxdbg.vmm import Board, Chipset, Vmm
 _MIB: Final = 1 << 20
 
 
-def open_world(config: LiveConfig, poll: Callable[[], bool]) -> tuple[World, Recorder]:
+def open_world(
+    config: LiveConfig, poll: Callable[[], bool], wait: Callable[[float], object] | None = None
+) -> tuple[World, Recorder]:
     """The world of a configuration, and its recording.
 
     Raises BackendError, SessionError and TraceError, each one line.
@@ -41,7 +43,7 @@ def open_world(config: LiveConfig, poll: Callable[[], bool]) -> tuple[World, Rec
     machine = open_machine(loaded.config)
     run = Run(machine, td, BY_NAME[config.generation], vmm)
     recorder = Recorder(config.record, metadata(config, td), run.engine)
-    world = World(run, recorder, poll)
+    world = World(run, recorder, poll, wait)
     if config.exits:
         machine.exit_budget = config.exits
         world.step_budget = config.exits * STEPS_OF_EXIT

@@ -36,10 +36,13 @@ def step_instruction(world: World, count: int = 1) -> Stop:
     return world.step_instructions(_count(count, "instructions"))
 
 
-def cont(world: World, steps: int = 0, until: str = "", serial: bytes = b"") -> Stop:
+def cont(
+    world: World, steps: int = 0, until: str = "", serial: bytes = b"", paced: bool = False
+) -> Stop:
     """To a breakpoint, until a condition holds or the guest wrote a text, or for so many steps."""
     if len(serial) > _LONGEST_TEXT:
         raise SessionError(f"a text of {len(serial)} bytes: give at most {_LONGEST_TEXT}")
+    world.paced = paced
     return world.cont(steps=steps and _count(steps, "steps"), until=until, serial=serial)
 
 

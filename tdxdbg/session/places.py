@@ -40,6 +40,8 @@ class Why(Enum):
     INTERRUPTED = "interrupted"
     EXITS = "exit budget used up"
     IDLE = "every vCPU is halted and nothing will wake them"
+    #: Until the TSC is `address`; only in a run that is asked to say so.
+    ASLEEP = "every vCPU is halted until a timer fires"
     ENDED = "ended"
     START = "the start of the run"
 

@@ -394,4 +394,5 @@ _PAUSES: Final = {
     "WATCHPOINT": Why.WATCHPOINT,
     "EXITS": Why.EXITS,
     "IDLE": Why.IDLE,
+    "ASLEEP": Why.ASLEEP,
 }

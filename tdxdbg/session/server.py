@@ -67,7 +67,7 @@ class Worker:
         self.config = config
         self.world: World
         self.recorder: Recorder | None
-        self.world, self.recorder = open_world(config, self.poll)
+        self.world, self.recorder = open_world(config, self.poll, self.wait)
         self.record = self.recorder.path
         #: A folder that goes away with this process, in case its client was killed.
         self.private = ""
@@ -117,6 +117,11 @@ class Worker:
             if self.channel.is_flushed:
                 self._say(running.number, "progress", self.state())
         return self._interrupted or bool(self.failure)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not over a message."""
+        if self.channel.is_flushed:
+            self.channel.wait(seconds)
 
     @property
     def failure(self) -> str:

@@ -114,15 +114,18 @@ class Session(Connection):
         """Guest instructions, or to the end of the next engine step."""
         return self._state("step_instruction", count=count)
 
-    def cont(self, steps: int = 0, until: str = "", serial: bytes = b"") -> State:
+    def cont(
+        self, steps: int = 0, until: str = "", serial: bytes = b"", paced: bool = False
+    ) -> State:
         """Go on to a breakpoint, to the end, until a condition holds, or for so many steps.
 
         `until` is a display filter over one step, `serial` what the guest is to
-        write to its serial port; raises FilterError.
+        write to its serial port; raises FilterError. `paced`: time in which every
+        vCPU is halted takes as long here, so that somebody can type meanwhile.
         """
         if until:
             compile_filter(until)
-        return self._state("cont", steps=steps, until=until, serial=serial)
+        return self._state("cont", steps=steps, until=until, serial=serial, paced=paced)
 
     def run_until(self, condition: str) -> State:
         """Go on until a condition holds; SessionError if the run stops for good before it does.

@@ -8,6 +8,7 @@ done to one run, in process. Long work looks up every few milliseconds
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -22,6 +23,9 @@ from tdxdbg.session.run import OvershotError, Position, Run, Sink, Stop, Where, 
 _SLICE: Final = 400_000
 _SLICE_STEPS: Final = 128
 _FOREVER: Final = 1 << 62
+_NS: Final = 1_000_000_000
+#: Seconds of sleep between two looks up.
+_NAP: Final = 0.2
 
 
 class Goal(NamedTuple):
@@ -35,19 +39,27 @@ class Goal(NamedTuple):
 
 
 class World:
-    """`poll` is called between slices of work; True interrupts it."""
+    """`poll` is called between slices of work; True interrupts it.
+
+    `wait` lets up to so many seconds of the host's time pass, and comes back early
+    when there is something for `poll`.
+    """
 
     def __init__(
         self,
         run: Run,
         sink: Sink | None = None,
         poll: Callable[[], bool] | None = None,
+        wait: Callable[[float], object] | None = None,
     ) -> None:
         """`run` stands at its start."""
         self.run = run
         self.history = History(run)
         self.breakpoints = Breakpoints()
         self.poll = poll or _never
+        self.wait = wait
+        #: Whether time in which every vCPU is halted takes as long on the host.
+        self.paced = False
         #: Guest instructions since the start that are not gone beyond.
         self.budget = _FOREVER
         #: Engine steps since the start, likewise.
@@ -88,6 +100,7 @@ class World:
     def _go(self, goal: Goal) -> Stop:
         goal = goal._replace(instructions=min(goal.instructions, self.budget))
         self._arm(self.breakpoints)
+        self.run.machine.tells_sleep = self.paced and self.wait is not None
         self._pass_by()
         if goal.condition is not None:
             # Another list: what one asks for once is not among the breakpoints.
@@ -105,6 +118,7 @@ class World:
             return Stop(Why.INTERRUPTED, self.run.last[0])
         finally:
             self._disarm()
+            self.run.machine.tells_sleep = False
 
     def _pass_by(self) -> None:
         """Going on from a breakpoint does what it stopped before, however one came here."""
@@ -130,7 +144,25 @@ class World:
             return self._at_step(stop, goal)
         if stop.why is Why.INSTRUCTIONS:
             return stop if run.machine.instructions >= goal.instructions else None
+        if stop.why is Why.ASLEEP or (stop.why is Why.IDLE and run.machine.tells_sleep):
+            return self._sleep(stop)
         return self._hit(stop, self.breakpoints)
+
+    def _sleep(self, stop: Stop) -> Stop | None:
+        """Let time pass on the host too, as long as nobody wakes the guest."""
+        assert self.wait is not None
+        run, done = self.run, len(self.run.interventions)
+        end = time.monotonic() + (stop.address - run.time) / _NS
+        while True:
+            left = end - time.monotonic() if stop.why is Why.ASLEEP else _NAP
+            self.wait(min(left, _NAP))
+            if self.poll():
+                return Stop(Why.INTERRUPTED, run.last[0])
+            if len(run.interventions) != done:
+                return None
+            if left <= 0:
+                run.machine.pass_time(stop.address)
+                return None
 
     def _at_step(self, stop: Stop, goal: Goal) -> Stop | None:
         hit = self._conditions(stop, self.breakpoints)

@@ -104,6 +104,8 @@ class Machine(MachineView):
         self._next_quiet = QUIET_INSTRUCTIONS
         #: What the host did to watched memory.
         self._noted: Pause | None = None
+        #: Whether time that nobody runs in is told of before it passes (Why.ASLEEP).
+        self.tells_sleep = False
 
     # --- running ----------------------------------------------------------------------
 
@@ -159,6 +161,10 @@ class Machine(MachineView):
             if ended is not None:
                 return ended
 
+    def pass_time(self, wake: int) -> None:
+        """Nobody wanted anything until the TSC is `wake`: what ASLEEP told of comes now."""
+        self.platform.clock.tsc = max(self.platform.clock.tsc, wake)
+
     def run_to(self, instructions: int) -> TdExit | Pause:
         """Go on until so many instructions are done since the start (or a TD exit)."""
         limit, self.instruction_limit = self.instruction_limit, instructions
@@ -199,7 +205,10 @@ class Machine(MachineView):
             wakes = [apic.wakes_at for apic in halted if apic.wakes_at]
             if not wakes:
                 return Pause(Why.IDLE, self._current)
-            self.platform.clock.tsc = max(tsc, min(wakes))
+            wake = min(wakes)
+            if self.tells_sleep and wake > tsc:
+                return Pause(Why.ASLEEP, self._current, address=wake)
+            self.platform.clock.tsc = max(tsc, wake)
 
     def _turn(self, vcpu: Vcpu, left: int) -> TdExit | Pause | None:
         """Deliver what is due, run until something happens, and deal with it.
