@@ -37,6 +37,10 @@ _PROGRESS: Final = 0.1
 _MOST_REQUESTS: Final = 1024
 
 
+#: What comes from outside while the guest runs, and does not wait until it stops.
+_WHILE_IT_RUNS: Final = ("serial", "inject")
+
+
 class Request(NamedTuple):
     """What the client wants; its reply carries the same number."""
 
@@ -151,6 +155,9 @@ class Worker:
             self._do(request)
             if self._running is not None:
                 self.world.rearm()
+        elif command in _WHILE_IT_RUNS and self._running is not None and not moving:
+            # Between two slices: the place is as exact as that of any other.
+            self._do(request)
         elif command in MOVES and self.kind != "past":
             self._reply(request, self._fork)
         elif len(self._queue) >= _MOST_REQUESTS:

@@ -144,9 +144,16 @@ class World:
             return self._at_step(stop, goal)
         if stop.why is Why.INSTRUCTIONS:
             return stop if run.machine.instructions >= goal.instructions else None
-        if stop.why is Why.ASLEEP or (stop.why is Why.IDLE and run.machine.tells_sleep):
+        if stop.why is Why.ASLEEP or self._may_be_woken(stop):
             return self._sleep(stop)
         return self._hit(stop, self.breakpoints)
+
+    def _may_be_woken(self, stop: Stop) -> bool:
+        """Whether the guest sleeps for good, but for what somebody types."""
+        if stop.why is not Why.IDLE or not self.run.machine.tells_sleep:
+            return False
+        # R12: it halted with its interrupts blocked.
+        return any(not exit_.regs.r12 for exit_ in self.run.exit_of.values())
 
     def _sleep(self, stop: Stop) -> Stop | None:
         """Let time pass on the host too, as long as nobody wakes the guest."""
