@@ -51,7 +51,7 @@ def text_cell(text: str) -> str:
     A spreadsheet does not take it for a formula: the first character is
     written as an escape (`\\x3d` for `=`), which is what it stands for.
     """
-    if text[:1] in _FORMULA and text:
+    if text and text[0] in _FORMULA:
         text = f"\\x{ord(text[0]):02x}{text[1:]}"
     doubled = text.replace('"', '""')
     return f'"{doubled}"'

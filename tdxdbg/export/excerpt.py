@@ -66,6 +66,7 @@ class Excerpt:
         self._has_state = job.level is not Level.REGISTERS
         self._walk = Walk(timeline.trace, timeline.td, timeline.generation)
         self._engine = self._walk.engine
+        # Looking for the first row asks already how many there are.
         self._rows = Numbering(iter(()))
         self._rows = Numbering(selected(timeline, job.selection, self._looked))
         self._packer = Packer()
@@ -275,7 +276,7 @@ class Excerpt:
 
     def _all(self, now: Vcpu, state: Checkpoint) -> Checkpoint:
         """The whole state before the input that was just fed."""
-        vcpus = {**{index: vcpu.copy() for index, vcpu in self._engine.vcpus.items()}}
+        vcpus = {index: vcpu.copy() for index, vcpu in self._engine.vcpus.items()}
         vcpus[now.index] = now
         return state._replace(vcpus=tuple(vcpus[index] for index in sorted(vcpus)))
 

@@ -13,10 +13,19 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from typing import Final, Generic, TypeVar
 
+from tdxdbg.engine import Engine
+
 State = TypeVar("State")
 
+#: How far to walk at once, in records (or rows of another generation): a few tenths of a second.
+REACH: Final = 20_000
 #: Words (of 8 bytes) that the states of one kind may hold together: 32 MiB.
 BUDGET: Final = 4 << 20
+
+
+def weight_of(engine: Engine) -> int:
+    """What a saved state of this engine holds, in words: about 100 a vCPU, one a range's end."""
+    return 100 * len(engine.vcpus) + len(engine.gpa_map.edges)
 
 
 class Marks(Generic[State]):
@@ -37,10 +46,9 @@ class Marks(Generic[State]):
         self._dense_weight = 0
         self._sparse_weight = 0
 
-    @property
-    def interval(self) -> int:
-        """Places between two states that stay."""
-        return self._sparse
+    def reach(self, most: int) -> int:
+        """How far to walk from a saved state: who is in no hurry (REACH) comes to every place."""
+        return most if most < REACH else max(REACH, self._sparse)
 
     def __len__(self) -> int:
         return len(self._order)

@@ -1,13 +1,14 @@
 """Timeline: moments of a trace, under its own kernel generation or another one.
 
-Theory of operation. A trace is fed to a `Shadow` (its own generation) or a
-`WhatIf` (another one) in journal order. To show a place, the nearest saved
-state before it is restored and the records between are fed again: saved states
-are those that the file carries, one every few thousand records for good, and a
-dense handful around the cursor, so a step costs a few records. A place too far
-from any saved state is not walked to at once: its moment is computed by a
-fresh engine, and says that the history before it is not known (`gpa_map` is
-None) until `catch_up`, which the owner calls in slices, has passed it.
+Theory of operation. A trace is fed to a `Shadow` (its own generation,
+`recorded.py`) or a `WhatIf` (another one, `rerun.py`) in journal order. To show
+a place, the nearest saved state before it is restored and the records between
+are fed again: saved states are those that the file carries, one every few
+thousand records for good, and a dense handful around the cursor, so a step
+costs a few records. A place too far from any saved state is not walked to at
+once: its moment is computed by a fresh engine, and says that the history before
+it is not known (`gpa_map` is None) until `catch_up`, which the owner calls in
+slices, has passed it.
 
 A trace may still be growing. What was read of a row that had not ended is
 forgotten by `grown`; everything else stays as it is, because records are only
@@ -23,28 +24,22 @@ from typing import Final, TypeVar
 
 from tdxdbg.abi.regs import KNOWN_ALL, NO_REGS, Regs
 from tdxdbg.decode.summary import RowSummary, summarise
-from tdxdbg.engine import BY_NAME, Engine, Generation, GpaMap, Reentry, Step, TdExit
+from tdxdbg.engine import BY_NAME, Engine, Generation, Reentry, Step, TdExit
 from tdxdbg.engine.generations import NEWEST
-from tdxdbg.engine.snapshot import load as load_checkpoint
-from tdxdbg.timeline.cache import CACHED_ROWS, cached
+from tdxdbg.timeline.cache import cached
 from tdxdbg.timeline.conversions import Conversion, row_conversions
-from tdxdbg.timeline.gaps import full_place, gaps_before
-from tdxdbg.timeline.marks import Marks
+from tdxdbg.timeline.marks import REACH
 from tdxdbg.timeline.moment import Moment, differences, registers_after
-from tdxdbg.timeline.rows import RowStep, has_ended, output_of, read_row
-from tdxdbg.timeline.shadow import Shadow, ShadowState, conversion
-from tdxdbg.timeline.whatif import RowEnd, WhatIf, WhatIfRow, WhatIfState
+from tdxdbg.timeline.recorded import Recorded
+from tdxdbg.timeline.rerun import Rerun
+from tdxdbg.timeline.rows import RowStep, has_ended, read_row
+from tdxdbg.timeline.shadow import conversion
+from tdxdbg.timeline.whatif import RowEnd
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.records import KNOWN_ANSWER, Kind, Record, step_record
 
-#: How far to walk at once, in records (or rows of another generation): a few tenths of a second.
-REACH: Final = 20_000
-_SPARSE: Final = 4096
-_DENSE: Final = 32
 #: Records that `catch_up` reads in the time that a row of another generation takes.
 _RECORDS_A_ROW: Final = 8
-#: Steps of all cached rows together: a guest's number decides how many one row has.
-_CACHED_STEPS: Final = 8192
 
 Kept = TypeVar("Kept")
 
@@ -63,26 +58,18 @@ class Timeline:
         self.has_map = "registers" not in trace.meta.redacted
         self._steps: OrderedDict[int, tuple[list[RowStep], bool]] = OrderedDict()
         self._summaries: OrderedDict[int, RowSummary] = OrderedDict()
-        self._rows: OrderedDict[int, tuple[WhatIfRow, GpaMap | None]] = OrderedDict()
-        self._shadow_marks: Marks[ShadowState] = Marks(_DENSE, _SPARSE, 256)
-        self._whatif_marks: Marks[WhatIfState] = Marks(16, _SPARSE, 256)
-        self._shadow = Shadow(self.td, self.generation)
-        self._shadow_at = 0
-        self._shadow_marks.put(0, self._shadow.save())
-        #: The checkpoint of the file that was read last, by its place.
-        self._read_checkpoint: tuple[int, tuple[int, ShadowState] | None] = -1, None
-        #: How far `catch_up` has read, and the shadow that it does it with.
-        self._passed = 0, Shadow(self.td, self.generation)
-        self._whatif = WhatIf(Engine(self.td, self.generation))
-        self._whatif_at = 0
-        self._whatif_marks.put(0, self._whatif.save())
-        self._whatif_passed = 0, WhatIf(Engine(self.td, self.generation))
-        #: Cached rows that had no end when they were read, and the first such row
-        #: that the other generation was fed with.
+        self._recorded = Recorded(trace, self.td, self.generation)
+        self._rerun = Rerun(
+            trace,
+            self.td,
+            self.generation,
+            self.recorded_row,
+            lambda row: self._summaries.pop(row, None),
+        )
+        #: Cached rows that had no end when they were read.
         self._open: set[int] = set()
         #: How far a moment may walk; an owner in a hurry makes it less.
         self.reach = REACH
-        self._whatif_open: int | None = None
 
     def __len__(self) -> int:
         return len(self.trace)
@@ -116,7 +103,7 @@ class Timeline:
     def steps(self, row: int) -> int:
         """How many steps a row has; at least 1, so that every row can be shown."""
         if self.what_if:
-            return max(1, len(self._what_if_row(row)[0].steps))
+            return max(1, len(self._rerun.row(row, self.reach)[0].steps))
         return max(1, len(self.recorded_steps(row)))
 
     def summary(self, row: int) -> RowSummary:
@@ -143,7 +130,7 @@ class Timeline:
 
     def _what_if_records(self, row: int, recorded: list[Record]) -> list[Record]:
         """The row's records as this generation would have made them."""
-        steps = self._what_if_row(row)[0].steps
+        steps = self._rerun.row(row, self.reach)[0].steps
         if not steps or not recorded:
             return recorded
         first = recorded[0]
@@ -170,18 +157,12 @@ class Timeline:
         rows = frozenset(self._open)
         self._open.clear()
         for row in rows:
-            for cache in (self._steps, self._summaries, self._rows):
-                cache.pop(row, None)
-        first, self._whatif_open = self._whatif_open, None
+            self._steps.pop(row, None)
+            self._summaries.pop(row, None)
+        first = self._rerun.grown(rows)
         if first is not None:
-            for row in [at for at in self._rows if at >= first]:
-                del self._rows[row]
             for row in [at for at in self._summaries if at >= first]:
                 del self._summaries[row]
-            # No state is saved beyond a row without an end, so one before it is found.
-            self._whatif_at = -1
-            if self._whatif_passed[0] > first:
-                self._whatif_passed = 0, WhatIf(Engine(self.td, self.generation))
         return rows
 
     # --- moments ----------------------------------------------------------------------
@@ -204,9 +185,9 @@ class Timeline:
         if not steps:
             return self._damaged_moment(row)
         at = steps[step]
-        known_history = self._walk_to(at.place) and self.has_map
-        computed = self._feed(at)
-        shadow = self._shadow
+        known_history = self._recorded.walk_to(at.place, self.reach) and self.has_map
+        computed = self._recorded.feed(at)
+        shadow = self._recorded.shadow
         recorded = at.output.body if at.output is not None else None
         seen = recorded if type(recorded) is Step else None
         seen_known = at.output.known if at.output is not None else 0
@@ -253,131 +234,10 @@ class Timeline:
             NO_REGS, 0, 0, None, False, None, None,
         )  # fmt: skip
 
-    def _feed(self, at: RowStep) -> Step | None:
-        """Feed the step's input (or, without one, its outcome) from the place before it."""
-        record = at.input or at.output
-        if record is None:
-            return None
-        self._shadow_at = at.place + 1
-        return self._shadow.feed(record, at.output)
-
-    def _walk_to(self, index: int) -> bool:
-        """Bring the shadow to just before this record; False when the history is unknown."""
-        mark = self._shadow_marks.before(index)
-        in_file = self._checkpoint_before(index)
-        if in_file is not None and (mark is None or in_file[0] > mark[0]):
-            mark = in_file
-            self._shadow_marks.put(*in_file)
-        start = mark[0] if mark is not None else 0
-        reach = self._reach(self._shadow_marks.interval)
-        if index - start > reach and not self._shadow_at <= index <= self._shadow_at + reach:
-            self._shadow = Shadow(self.td, self.generation)
-            self._shadow_at = -1
-            return False
-        if mark is not None and not start <= self._shadow_at <= index:
-            self._shadow.load(mark[1])
-            self._shadow_at = start
-        self._advance(index)
-        return True
-
-    def _advance(self, index: int) -> None:
-        while self._shadow_at < index:
-            at = self._shadow_at
-            self._mark(at)
-            for place, record in self.trace.records(at, min(index, at + 1024)):
-                if place % _DENSE == 0:
-                    self._mark(place)
-                answered = record.kind == Kind.ANSWER
-                output = output_of(self.trace, place, record) if answered else None
-                self._shadow.feed(record, output)
-            self._shadow_at = min(index, at + 1024)
-
-    def _reach(self, interval: int) -> int:
-        """How far to walk from a saved state, where they stand an interval apart."""
-        return self.reach if self.reach < REACH else max(REACH, interval)
-
-    def _mark(self, place: int) -> None:
-        shadow, marks = self._shadow, self._shadow_marks
-        weight = _weight(shadow.engine)
-        if marks.wanted(place, weight):
-            marks.put(place, shadow.save(), weight)
-
-    def _checkpoint_before(self, index: int) -> tuple[int, ShadowState] | None:
-        """The newest usable checkpoint that the file itself carries."""
-        newest = self.trace.newest_checkpoint(index)
-        if self.trace.meta.is_excerpt:
-            index = newest = full_place(self.trace, newest)
-        if newest != self._read_checkpoint[0]:
-            # A large one takes long to read: the last one read is kept, usable or not.
-            self._read_checkpoint = newest, self._load_checkpoint(index)
-        return self._read_checkpoint[1]
-
-    def _load_checkpoint(self, index: int) -> tuple[int, ShadowState] | None:
-        found = self.trace.checkpoint_before(index) if index >= 0 else None
-        if found is None:
-            return None
-        try:
-            checkpoint = load_checkpoint(found[1])
-        except ValueError as error:
-            self.trace.note_problem(f"the checkpoint at record {found[0]} is left out: {error}")
-            return None
-        shadow = Shadow(self.td, self.generation)
-        shadow.load_checkpoint(checkpoint)
-        return found[0] + 1, shadow.save()
-
     # --- another generation -----------------------------------------------------------
 
-    def _what_if_row(self, row: int) -> tuple[WhatIfRow, GpaMap | None]:
-        """A row under another generation, and the map before it (None: history unknown)."""
-        found = self._rows.get(row)
-        # What had no history may have it now.
-        if found is not None and (found[1] is not None or not self._whatif_within_reach(row)):
-            self._rows.move_to_end(row)
-            return found
-        if found is not None:
-            self._summaries.pop(row, None)
-        if self._whatif_within_reach(row):
-            result: tuple[WhatIfRow, GpaMap | None] = self._what_if_walk(row)
-        else:
-            fresh = WhatIf(Engine(self.td, self.generation))
-            result = _fed(fresh, *self.recorded_row(row)), None
-        self._rows[row] = result
-        steps = sum(len(kept.steps) for kept, _ in self._rows.values())
-        while len(self._rows) > 1 and (len(self._rows) > CACHED_ROWS or steps > _CACHED_STEPS):
-            steps -= len(self._rows.popitem(last=False)[1][0].steps)
-        return result
-
-    def _whatif_within_reach(self, row: int) -> bool:
-        """Whether the other generation can walk to this row; it stands at a row before it then."""
-        mark = self._whatif_marks.before(row)
-        start = mark[0] if mark is not None else 0
-        reach = self._reach(self._whatif_marks.interval)
-        if row - start > reach and not self._whatif_at <= row <= self._whatif_at + reach:
-            return False
-        if mark is not None and not start <= self._whatif_at <= row:
-            self._whatif.load(mark[1])
-            self._whatif_at = start
-        return True
-
-    def _what_if_walk(self, row: int) -> tuple[WhatIfRow, GpaMap]:
-        while True:
-            at = self._whatif_at
-            weight = _weight(self._whatif.engine)
-            if self._whatif_open is None and self._whatif_marks.wanted(at, weight):
-                self._whatif_marks.put(at, self._whatif.save(), weight)
-            if self.trace.meta.is_excerpt:
-                self._whatif.resume(gaps_before(self.trace, at))
-            before = self._whatif.engine.gpa_map
-            steps, more = read_row(self.trace, at)
-            if self._whatif_open is None and not more and not has_ended(steps):
-                self._whatif_open = at
-            result = _fed(self._whatif, steps, more)
-            self._whatif_at = at + 1
-            if at == row:
-                return result, before
-
     def _what_if_moment(self, row: int, step: int) -> Moment:
-        (result, before_map), recorded = self._what_if_row(row), self.recorded_steps(row)
+        (result, before_map), recorded = self._rerun.row(row, self.reach), self.recorded_steps(row)
         before_map = before_map if self.has_map else None
         plain = self._plain(recorded, row)
         if not result.steps:
@@ -423,16 +283,14 @@ class Timeline:
     def engine_before(self, row: int) -> tuple[Engine, bool]:
         """A copy of the engine as it stood before this row; False: the history is not known."""
         steps = self.recorded_steps(row)
-        known = bool(steps) and self.has_map
-        if known and self.what_if:
-            known = self._whatif_within_reach(row)
-            if known and self._whatif_at < row:
-                self._what_if_walk(row - 1)
-        elif known:
-            known = self._walk_to(steps[0].place)
-        if not known:
+        engine: Engine | None = None
+        if steps and self.has_map and self.what_if:
+            engine = self._rerun.engine_before(row, self.reach)
+        elif steps and self.has_map:
+            engine = self._recorded.engine_before(steps[0].place, self.reach)
+        if engine is None:
             return Engine(self.td, self.generation), False
-        return (self._whatif.engine if self.what_if else self._shadow.engine).fork(), True
+        return engine.fork(), True
 
     # --- background -------------------------------------------------------------------
 
@@ -445,50 +303,13 @@ class Timeline:
         long as some records do.
         """
         if self.what_if:
-            return self._what_if_on(max(count // _RECORDS_A_ROW, 1))
-        start, shadow = self._passed
-        in_file = self._checkpoint_before(min(start + REACH, self.trace.n_records))
-        if in_file is not None and in_file[0] > start:
-            start = in_file[0]
-            shadow.load(in_file[1])
-        stop = min(start + count, self.trace.n_records)
-        if start >= stop:
-            return 0
-        cursor = self._shadow, self._shadow_at
-        self._shadow, self._shadow_at = shadow, start
-        self._advance(stop)
-        self._passed = stop, self._shadow
-        self._shadow, self._shadow_at = cursor
-        return self.trace.n_records - stop
-
-    def _what_if_on(self, rows: int) -> int:
-        start, whatif = self._whatif_passed
-        stop = min(start + rows, len(self))
-        if start >= stop:
-            return 0
-        cursor = self._whatif, self._whatif_at
-        self._whatif, self._whatif_at = whatif, start
-        self._what_if_walk(stop - 1)
-        self._whatif_passed = stop, whatif
-        self._whatif, self._whatif_at = cursor
-        return len(self) - stop
+            return self._rerun.catch_up(max(count // _RECORDS_A_ROW, 1))
+        return self._recorded.catch_up(count)
 
     @property
     def passed(self) -> float:
         """How much of the recording `catch_up` has read, 0 to 1."""
-        at, of = self._passed[0], self.trace.n_records
-        if self.what_if:
-            at, of = self._whatif_passed[0], len(self)
-        return at / of if of else 1.0
-
-
-def _fed(whatif: WhatIf, steps: list[RowStep], cut: bool) -> WhatIfRow:
-    return whatif.feed_row(steps, cut=cut)
-
-
-def _weight(engine: Engine) -> int:
-    """What a saved state of this engine holds, in words: about 100 a vCPU, one a range's end."""
-    return 100 * len(engine.vcpus) + len(engine.gpa_map.edges)
+        return self._rerun.passed if self.what_if else self._recorded.passed
 
 
 def _row_registers(steps: list[RowStep]) -> tuple[Regs, int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -15,43 +16,20 @@ from tdxdbg.traces.column_feed import ColumnFeed
 from tdxdbg.traces.column_work import OddEventError
 from tdxdbg.traces.columns import I64, Block, BlockJoiner, Mask
 from tdxdbg.traces.event_columns import Columns, Found, Raw
-from tdxdbg.traces.meta import TraceMeta
 from tdxdbg.traces.native import Trace
-from tdxdbg.traces.reader import Pids, Reader
+from tdxdbg.traces.reader import Pids, Reader, metadata
 from tdxdbg.traces.unread import EVENTS
 
 #: Trace clocks that count nanoseconds (Documentation/trace/ftrace.rst).
 _NS_CLOCKS: Final = frozenset({"", "local", "global", "perf", "mono", "mono_raw", "boot", "tai"})
-
-
 _REMEDY: Final = "record kvm:kvm_userspace_exit or kvm:kvm_exit, best all of kvm"
 
 AnyJoiner = ColumnFeed | BlockJoiner
 
 
-def quickly(read: Callable[[Callable[[Builder], AnyJoiner]], Trace]) -> Trace:
-    """`read` with what joins columns; where that does not do, again event by event."""
-    try:
-        return read(ColumnFeed)
-    except OddEventError:
-        return read(BlockJoiner)
-
-
 def counts_ns(clock: str) -> bool:
     """Whether times of this clock are in ns."""
     return clock in _NS_CLOCKS
-
-
-def metadata(source: str, kernel: str) -> TraceMeta:
-    """Of a recording of KVM's events."""
-    return TraceMeta(
-        source=source,
-        kernel=kernel,
-        origin="imported",
-        title="exits to userspace as the kernel traced them",
-        # Nothing in such a recording tells how wide a GPA is, or which capabilities are on.
-        extra=MappingProxyType({"td_known": False}),
-    )
 
 
 class Importer(Reader):
@@ -61,11 +39,9 @@ class Importer(Reader):
     #: What threads are called, as far as the recording tells.
     tasks: Mapping[int, bytes] = MappingProxyType({})
 
-    def __init__(self, builder: Builder, joiner: AnyJoiner, pids: Pids, source: str) -> None:
+    def __init__(self, joiner: AnyJoiner, pids: Pids) -> None:
         super().__init__(joiner, pids, _REMEDY)
-        self._builder = builder
         self._blocks = joiner
-        self._source = source
         self._wanted = np.array(sorted(self._pids), np.int64)
 
     def look_at(self, columns: Columns, raw: Raw, process: I64 | None = None) -> Found:
@@ -102,16 +78,52 @@ class Importer(Reader):
         self._garbled += 1
         self.unread.add(source, f"{size} bytes")
 
-    def finish(self, name: str) -> Trace:
-        """The trace; raises TraceError when there is not one exit."""
+    def nothing(self) -> str:
+        why = "".join(f"; {line}" for line in [*self._problems][:1])
+        return f"{super().nothing()}{why}"
+
+    def finish(self) -> None:
+        """No more events come."""
         self._joiner.finish()
         for thread in self._joiner.vcpus():
             self.name_thread(thread, self.tasks.get(thread))
-        if not self._builder.rows:
-            why = "".join(f"; {line}" for line in [*self._problems][:1])
-            raise TraceError(f"{name}: {self.nothing()}{why}")
-        trace = self._builder.finish(self.problems())
-        trace.unread.extend(self.unread.lines)
-        trace.remarks.extend(self.remarks())
-        trace.imported = self.imported(self._source, self.events)
-        return trace
+
+
+class Recording(NamedTuple):
+    """A file to be read: its name for messages, the tool, the kernel, and whose events."""
+
+    name: str
+    source: str
+    kernel: str
+    pids: Pids
+
+
+def read_blocks(recording: Recording, blocks: Callable[[Importer], Iterator[Block]]) -> Trace:
+    """Joins events into exits; raises TraceError when there are none.
+
+    `blocks` reads the events, and may be asked a second time, for them to be
+    joined one by one where the quick way does not do.
+    """
+    try:
+        return _read_blocks(recording, blocks, ColumnFeed)
+    except OddEventError:
+        return _read_blocks(recording, blocks, BlockJoiner)
+
+
+def _read_blocks(
+    recording: Recording,
+    blocks: Callable[[Importer], Iterator[Block]],
+    join: Callable[[Builder], AnyJoiner],
+) -> Trace:
+    name, source, kernel, pids = recording
+    meta = metadata(source, kernel, "exits to userspace as the kernel traced them")
+    with Builder(meta, name) as builder, closing(join(builder)) as joiner:
+        importer = Importer(joiner, pids)
+        for block in blocks(importer):
+            importer.add(block)
+        importer.finish()
+        if not builder.rows:
+            raise TraceError(f"{name}: {importer.nothing()}")
+        trace = builder.finish(importer.problems())
+    importer.tell(trace, source, importer.events)
+    return trace

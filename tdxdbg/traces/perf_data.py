@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO
 
-from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.perf_data_layout import MAGIC, read_layout
 from tdxdbg.traces.reader import EVERYBODY, Pids
+
+if TYPE_CHECKING:
+    from tdxdbg.traces.columns import Block
 
 
 def sniff(head: bytes) -> bool:
@@ -20,19 +21,14 @@ def sniff(head: bytes) -> bool:
 def read(file: BinaryIO, name: str, pids: Pids = EVERYBODY) -> Trace:
     """Joins the events of the recording into exits; raises TraceError when there are none."""
     layout = read_layout(file, name)
-    from tdxdbg.traces.binary import AnyJoiner, Importer, metadata, quickly
+    from tdxdbg.traces.binary import Importer, Recording, read_blocks
     from tdxdbg.traces.perf_data_events import Events
 
-    def attempt(join: Callable[[Builder], AnyJoiner]) -> Trace:
-        meta = metadata("perf", layout.kernel)
-        with Builder(meta, name) as builder, closing(join(builder)) as joiner:
-            importer = Importer(builder, joiner, pids, "perf")
-            for problem in layout.problems:
-                importer.note_problem(problem)
-            events = Events(file, name, layout, importer)
-            importer.tasks = events.tasks
-            for block in events.blocks():
-                importer.add(block)
-            return importer.finish(name)
+    def blocks(importer: Importer) -> Iterator[Block]:
+        for problem in layout.problems:
+            importer.note_problem(problem)
+        events = Events(file, name, layout, importer)
+        importer.tasks = events.tasks
+        yield from events.blocks()
 
-    return quickly(attempt)
+    return read_blocks(Recording(name, "perf", layout.kernel, pids), blocks)

@@ -214,13 +214,28 @@ class Reader:
         more = len(vcpus) - _MAX_THREADS
         return [", ".join(named) + (f", and {more} more" if more > 0 else "")]
 
-    def imported(self, source: str, lines: int) -> Imported:
+    def tell(self, trace: Trace, source: str, lines: int) -> None:
+        """Gives a trace what is known of the recording, which had so many lines or events."""
         used = self._fed - sum(self._joiner.unused.values())
-        return Imported(source, lines, max(used, 0), self.unread.count, self.unit)
+        trace.unread.extend(self.unread.lines)
+        trace.remarks.extend(self.remarks())
+        trace.imported = Imported(source, lines, max(used, 0), self.unread.count, self.unit)
 
     def _all_unused(self) -> Counter[str]:
         names = ((name.decode("ascii", "replace"), count) for name, count in self._unused.items())
         return self._joiner.unused + Counter(dict(names))
+
+
+def metadata(source: str, kernel: str, title: str) -> TraceMeta:
+    """Of a recording of another tool."""
+    return TraceMeta(
+        source=source,
+        kernel=kernel,
+        origin="imported",
+        title=title,
+        # Nothing in such a recording tells how wide a GPA is, or which capabilities are on.
+        extra=MappingProxyType({"td_known": False}),
+    )
 
 
 def read_text(file: BinaryIO, name: str, pids: Pids, text_format: TextFormat) -> Trace:
@@ -229,15 +244,9 @@ def read_text(file: BinaryIO, name: str, pids: Pids, text_format: TextFormat) ->
     # What comes bit by bit is joined event by event: what is there is there at once.
     size = file.seek(0, SEEK_END) if file.seekable() else 0
     file.seek(0)
-    kernel = _KERNEL.search(head)
-    meta = TraceMeta(
-        source=text_format.source,
-        kernel=kernel[1].decode("ascii", "replace") if kernel else "",
-        origin="imported",
-        title=text_format.title,
-        # Nothing in such a recording tells how wide a GPA is, or which capabilities are on.
-        extra=MappingProxyType({"td_known": False}),
-    )
+    found = _KERNEL.search(head)
+    kernel = found[1].decode("ascii", "replace") if found else ""
+    meta = metadata(text_format.source, kernel, text_format.title)
     if size < LARGE:
         return _read_text(file, name, meta, pids, text_format, Joiner)
     from tdxdbg.traces.column_feed import ColumnFeed
@@ -266,7 +275,5 @@ def _read_text(
         if not builder.rows and not reader.may_be_empty:
             raise TraceError(f"{name}: {reader.nothing()}")
         trace = builder.finish(reader.problems())
-    trace.unread.extend(reader.unread.lines)
-    trace.remarks.extend(reader.remarks())
-    trace.imported = reader.imported(text_format.source, lines.count)
+    reader.tell(trace, text_format.source, lines.count)
     return trace

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO
 
 from tdxdbg.errors import TraceError
-from tdxdbg.traces.builder import Builder
 from tdxdbg.traces.native import Trace
 from tdxdbg.traces.reader import EVERYBODY, Pids
 from tdxdbg.traces.trace_dat_layout import MAGIC, Buffer, Layout, read_layout
+
+if TYPE_CHECKING:
+    from tdxdbg.traces.columns import Block
 
 
 def sniff(head: bytes) -> bool:
@@ -45,19 +46,13 @@ def _in_order(layout: Layout) -> list[Buffer]:
 
 
 def _read(file: BinaryIO, name: str, layout: Layout, buffer: Buffer, pids: Pids) -> Trace:
-    from tdxdbg.traces.binary import AnyJoiner, Importer, metadata, quickly
+    from tdxdbg.traces.binary import Importer, Recording, read_blocks
     from tdxdbg.traces.trace_dat_events import Events
 
-    def attempt(join: Callable[[Builder], AnyJoiner]) -> Trace:
-        meta = metadata("trace-cmd", layout.kernel)
-        with Builder(meta, name) as builder, closing(join(builder)) as joiner:
-            importer = Importer(builder, joiner, pids, "trace-cmd")
-            importer.tasks = layout.tasks
-            for block in Events(file, name, layout, buffer, importer).blocks():
-                importer.add(block)
-            others = [item.name for item in layout.buffers if item is not buffer]
-            if others:
-                importer.note(f"trace instances left out: {len(others)}")
-            return importer.finish(name)
+    def blocks(importer: Importer) -> Iterator[Block]:
+        importer.tasks = layout.tasks
+        yield from Events(file, name, layout, buffer, importer).blocks()
+        if len(layout.buffers) > 1:
+            importer.note(f"trace instances left out: {len(layout.buffers) - 1}")
 
-    return quickly(attempt)
+    return read_blocks(Recording(name, "trace-cmd", layout.kernel, pids), blocks)

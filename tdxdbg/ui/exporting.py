@@ -16,6 +16,7 @@ from textual.worker import Worker
 from tdxdbg import child, report
 from tdxdbg.decode.text import Safe
 from tdxdbg.errors import TraceError
+from tdxdbg.traces import Trace
 from tdxdbg.traces.output import new_part
 from tdxdbg.ui.export import keep, write_new
 from tdxdbg.ui.export_rows import DECODED, Job
@@ -166,7 +167,7 @@ class Exporting(Pointing, inherit_bindings=False):
         copy: Path | None = None
         try:
             path = Path(self.trace.name)
-            if not (self.trace.grows and path.is_file()):
+            if not _is_file_of(self.trace, path):
                 # It was imported, or came through a pipe: the other process needs a file.
                 path = copy = new_part(Path.cwd())
                 await self._copy_trace(copy)
@@ -196,6 +197,14 @@ class Exporting(Pointing, inherit_bindings=False):
             return
         share = row * 100 // max(len(self.timeline), 1)
         self.tell(f"{_WRITING} {written:,} exits, {share} %; {self.key('stop')} stops it", "dim")
+
+
+def _is_file_of(trace: Trace, path: Path) -> bool:
+    """Whether this file, opened again, is the same trace."""
+    try:
+        return trace.grows and os.path.samestat(os.fstat(trace.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def _not_written(error: OSError) -> str:

@@ -10,7 +10,6 @@ from tdxdbg.ui.lines import Span, own, word
 
 #: Between two looks at how far it is, in seconds.
 _LOOK: Final = 0.1
-_AGAIN: Final = "Esc again ends the import here: what was read stays"
 
 
 class Importing(Growing, inherit_bindings=False):
@@ -60,17 +59,19 @@ class Importing(Growing, inherit_bindings=False):
         if background.failure:
             self.tell(background.failure, "error")
         elif self.trace.problems:
-            self.tell(f"imported: {len(self.trace):,} exits; {self.trace.problems[0]} (a: all)")
+            more = f"{self.trace.problems[0]} ({self.key('about')}: all)"
+            self.tell(f"imported: {len(self.trace):,} exits; {more}")
         else:
             self.tell(f"imported: {len(self.trace):,} exits", "ok")
 
     def action_stop(self) -> None:
         """Esc: first whatever else it stops; asked twice, as it is pressed by habit."""
+        again = f"{self.key('stop')} again ends the import here: what was read stays"
         if self._import is None or self._wanted is not None or self._count:
             super().action_stop()
-        elif self.hints.message == _AGAIN:
+        elif self.hints.message == again:
             self._import.stop()
             self.tell("the import ends here", "dim")
         else:
             super().action_stop()
-            self.tell(_AGAIN, "dim")
+            self.tell(again, "dim")

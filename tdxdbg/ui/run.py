@@ -81,10 +81,7 @@ def run_replay(
         if follow:
             app.follow_from_start()
         app.run()
-        if app.crash is not None:
-            raise app.crash
-        say_afterwards(app.unremembered)
-        return app.return_code or 0
+        return status_of(app)
 
 
 def in_background(path: str, pids: Pids = EVERYBODY, *, follow: bool) -> Background | None:
@@ -141,7 +138,14 @@ def choose_palette(
         return for_terminal(themes, None, os.environ), (*problems, f"settings.toml: {error}")
 
 
-def say_afterwards(text: str) -> None:
-    """One line when the terminal is restored, where there is something to say."""
-    if text:
-        sys.stderr.write(f"tdxdbg: {safe(text)}\n")
+def status_of(app: ReplayApp) -> int:
+    """The exit status of a screen that was left; raises the error that ended it.
+
+    One line is said, now that the terminal is restored, if what was to be
+    remembered could not be.
+    """
+    if app.crash is not None:
+        raise app.crash
+    if app.unremembered:
+        sys.stderr.write(f"tdxdbg: {safe(app.unremembered)}\n")
+    return app.return_code or 0

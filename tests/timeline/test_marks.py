@@ -68,7 +68,7 @@ def test_very_many_vcpus_are_not_copied_all_the_time() -> None:
     line = Timeline(make_trace(records, td, generation))
     assert line.moment(len(line) - 1).vcpu == 3_999
     # Every 32 records while they are few; later only at the sparse places.
-    assert len(line._shadow_marks) < 8_000 / 32 / 2
+    assert len(line._recorded.marks) < 8_000 / 32 / 2
 
 
 def test_catching_up_uses_the_files_checkpoints() -> None:

@@ -22,7 +22,7 @@ from tdxdbg.engine import (
     Td,
     TdExit,
 )
-from tdxdbg.timeline import Timeline, timeline
+from tdxdbg.timeline import Timeline, marks, recorded
 from tdxdbg.timeline.shadow import conversion
 from tdxdbg.traces.records import KNOWN_ANSWER, KNOWN_HAS_EVENTS, Kind, Record
 from tests.timeline.journals import (
@@ -224,8 +224,8 @@ def test_a_hostile_checkpoint_is_left_out_and_said() -> None:
 def test_far_places_say_that_history_is_unknown_until_caught_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(timeline, "REACH", 50)
-    monkeypatch.setattr(timeline, "_SPARSE", 32)
+    monkeypatch.setattr(marks, "REACH", 50)
+    monkeypatch.setattr(recorded, "_SPARSE", 32)
     td = Td()
     inputs = [event for _ in range(40) for event in MIXED]
     trace = make_trace(records_of(inputs, td, V7_2), td, V7_2)

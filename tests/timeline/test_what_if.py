@@ -7,7 +7,7 @@ import pytest
 from tdxdbg.abi.ghci import Status, SubFunction
 from tdxdbg.abi.kvm import Exit
 from tdxdbg.engine import BY_NAME, HypercallAnswer, Input, Reentry, Td, TdExit
-from tdxdbg.timeline import Moment, Timeline, timeline
+from tdxdbg.timeline import Moment, Timeline, marks, rerun
 from tests.timeline.journals import (
     DONE,
     MIB,
@@ -136,8 +136,8 @@ def test_of_a_row_that_is_longer_than_is_read_nothing_is_claimed(name: str) -> N
 
 
 def test_far_rows_get_their_history_by_catching_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timeline, "REACH", 20)
-    monkeypatch.setattr(timeline, "_SPARSE", 16)
+    monkeypatch.setattr(marks, "REACH", 20)
+    monkeypatch.setattr(rerun, "_SPARSE", 16)
     line = under("6.16", "7.2", *(event for _ in range(40) for event in MIXED))
     far = len(line) - 3
     assert line.moment(far).gpa_map is None

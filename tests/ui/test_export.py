@@ -16,6 +16,8 @@ from tdxdbg.export import FORMATS, Job, Selection
 from tdxdbg.filters import compile_filter
 from tdxdbg.report import json_object, row_moments
 from tdxdbg.timeline import Timeline
+from tdxdbg.traces import background
+from tdxdbg.traces.background import Background
 from tdxdbg.traces.output import new_part
 from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.export import keep, offline_svg, write_new
@@ -25,6 +27,8 @@ from tests.export.outputs import written
 from tests.ui import demo
 from tests.ui.demo import Recorder
 from tests.ui.screens import app_on, screen_text
+
+DATA = Path(__file__).parents[1] / "data" / "traces"
 
 
 @pytest.mark.parametrize("keys", ["", "a", "question_mark"])
@@ -233,6 +237,20 @@ async def test_a_recording_that_is_no_file_is_written_too(folder: Path) -> None:
     assert list(folder.glob(".*")) == []
 
 
+async def test_an_import_is_written_as_it_is_shown(folder: Path) -> None:
+    """And not as its file is, which would have to be imported once more, of all processes."""
+    path = DATA / "ftrace_raw_trace.txt"
+    with Background(background.Job(str(path), str(path), pids=(14073,))) as importing:
+        app = app_on(importing.open(60.0))
+        app.come_from(importing)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until_said(pilot, app, "imported: 13 exits")
+            app.action_export("queue")
+            await until_said(pilot, app, "wrote tdxdbg-1.jsonl: 13 exits")
+    assert len(only_file(folder, "jsonl").splitlines()) == 13
+    assert list(folder.glob(".*")) == []
+
+
 async def test_escape_stops_it_and_leaves_nothing(folder: Path) -> None:
     app = app_on(demo.long_run(20_000))
     async with app.run_test(size=(80, 24)) as pilot:
@@ -258,12 +276,24 @@ async def test_what_the_other_process_says_is_shown_in_one_line(folder: Path) ->
     path.write_bytes(demo.mapgpa().data())
     app = app_on(path)
     async with app.run_test(size=(80, 24)) as pilot:
-        path.unlink()
-        path.write_bytes(b"no recording \x1b[31m" * 20)
+        with path.open("r+b") as file:
+            file.write(b"no recording \x1b[31m" * 20)
         app.action_export("queue")
         await until_said(pilot, app, "not written: ")
         assert "not a recording that tdxdbg knows" in app.hints.message
     assert [item.name for item in folder.iterdir()] == ["demo.tdxt"]
+
+
+async def test_another_file_of_the_same_name_is_not_taken_for_it(folder: Path) -> None:
+    path = folder / "demo.tdxt"
+    path.write_bytes(demo.mapgpa().data())
+    app = app_on(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        path.unlink()
+        path.write_bytes(demo.hostile().data())
+        app.action_export("queue")
+        await until_said(pilot, app, "wrote tdxdbg-1.jsonl: 11 exits")
+    assert list(folder.glob(".*")) == []
 
 
 def test_damaged_rows_are_lines_too(monkeypatch: pytest.MonkeyPatch) -> None:

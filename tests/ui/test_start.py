@@ -11,6 +11,7 @@ import pytest
 
 from tdxdbg.errors import BackendError, SessionError
 from tdxdbg.guests import guests
+from tdxdbg.session import LiveConfig
 from tdxdbg.ui.remembered import Recent, memory_folder, recent_traces
 from tdxdbg.ui.start import run
 from tdxdbg.ui.start.app import FILE, StartApp
@@ -353,11 +354,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(path)
         return 130 if path == "interrupted" else 0
 
-    def live(guest: str) -> int:
-        found.append(f"live {guest}")
-        if guest == "bad":
+    def live(config: LiveConfig) -> int:
+        found.append(f"live {config.guest}")
+        if config.guest == "bad":
             raise BackendError("no vCPU here")
-        if guest == "worse":
+        if config.guest == "worse":
             raise SessionError("there is no guest 'worse'")
         return 0
 

@@ -14,7 +14,7 @@ from tdxdbg.session.config import locate
 from tdxdbg.ui.live.app import LiveApp
 from tdxdbg.ui.live.image import Image
 from tdxdbg.ui.remembered import memory_of_guest
-from tdxdbg.ui.run import choose_palette, say_afterwards
+from tdxdbg.ui.run import choose_palette, status_of
 from tdxdbg.ui.settings import load_settings
 from tdxdbg.ui.start.run import choose_guest
 from tdxdbg.ui.themes import all_themes, notice
@@ -65,10 +65,7 @@ def run_live(config: LiveConfig, *, theme: str | None = None, ascii_only: bool =
             app.run()
         finally:
             app.close()
-        if app.crash is not None:
-            raise app.crash
-        say_afterwards(app.unremembered)
-        return app.return_code or 0
+        return status_of(app)
 
 
 def _again(config: LiveConfig) -> LiveConfig:

@@ -18,7 +18,7 @@ from textual.binding import BindingType
 from textual.timer import Timer
 
 from tdxdbg.decode.text import Safe
-from tdxdbg.timeline.timeline import REACH
+from tdxdbg.timeline.marks import REACH
 from tdxdbg.traces import open_trace
 from tdxdbg.ui.answer.form import AnswerForm
 from tdxdbg.ui.app import ReplayApp
