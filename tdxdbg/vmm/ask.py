@@ -6,6 +6,7 @@ import errno
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
+from tdxdbg.abi import fw_cfg
 from tdxdbg.abi.ghci import Status, SubFunction, shared_bit
 from tdxdbg.abi.kvm import HC_MAP_GPA_RANGE, Exit
 from tdxdbg.engine import (
@@ -54,28 +55,31 @@ class Chipset(Enum):
     NONE = "none"
     #: An I/O APIC, ACPI's fixed hardware, a PCI bus with a host bridge: what Linux looks for.
     PC = "pc"
-    #: That, an LPC bridge and PCI configuration in memory: what firmware looks for.
+    #: That, an LPC bridge, PCI configuration in memory, fw_cfg: what firmware looks for.
     Q35 = "q35"
 
 
 class Board(NamedTuple):
     """What the VM is built of, and never changes.
 
-    `ram`: (GPA, bytes) of each range. `rtc`: what the clock on the board says,
-    seconds since 1970; it stands still. `serial_vector`: the interrupt vector of
-    the serial port, to vCPU 0; 0: it has none, or the I/O APIC's pin 4 where
-    the `chipset` has one. `vcpus` have the local APICs 0 and up.
-    `quoting_service`: whether there is one to ask for quotes; `quote_delay`: how
-    many exits to userspace it takes it to answer.
+    `ram`: (GPA, bytes) of each range, `rom` the same of the firmware's image.
+    `rtc`: what the clock on the board says, seconds since 1970; it stands still.
+    `serial_vector`: the interrupt vector of the serial port, to vCPU 0; 0: it
+    has none, or the I/O APIC's pin 4 where the `chipset` has one. `vcpus` have
+    the local APICs 0 and up. `fw_cfg`: what firmware finds, where the `chipset`
+    is for firmware. `quoting_service`: whether there is one to ask for quotes;
+    `quote_delay`: how many exits to userspace it takes it to answer.
     """
 
     ram: tuple[tuple[int, int], ...] = ((0, 64 * _MIB),)
+    rom: tuple[tuple[int, int], ...] = ()
     gpaw: int = 48
     maxphyaddr: int = 52
     rtc: int = RTC_START
     serial_vector: int = 0
     chipset: Chipset = Chipset.NONE
     vcpus: int = 1
+    fw_cfg: fw_cfg.Content = fw_cfg.NOTHING
     quoting_service: bool = True
     quote_delay: int = 0
 

@@ -30,7 +30,7 @@ def convert(board: Board, gpa: int, size: int, *, private: bool) -> Conversion:
     what = f"cannot convert {size:#x} bytes at GPA {gpa:#x} to {state}"
     if not size or (gpa | size) & _PAGE_MASK:
         return Conversion(error=f"{what}: not whole pages")
-    for start, length in board.ram:
+    for start, length in (*board.ram, *board.rom):
         if gpa < start + length and start < gpa + size:
             if start <= gpa and gpa + size <= start + length:
                 return Conversion((SetMemoryAttributes(gpa, size, private),))

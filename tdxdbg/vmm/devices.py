@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from tdxdbg.vmm import acpi_pm, cmos, debug_exit, ioapic, pci, pit, reset, serial, virtio
+from tdxdbg.vmm import acpi_pm, cmos, debug_exit, fw_cfg, ioapic, pci, pit, reset, serial, virtio
 from tdxdbg.vmm.acpi_pm import AcpiPm, PmState, SleepControl
 from tdxdbg.vmm.ask import Board, Chipset, Events
 from tdxdbg.vmm.bus import Bus, Region
 from tdxdbg.vmm.cmos import Cmos, CmosState
 from tdxdbg.vmm.console import Console, ConsoleImage
 from tdxdbg.vmm.debug_exit import DebugExit
+from tdxdbg.vmm.fw_cfg import FwCfg, FwCfgDma, FwCfgState
 from tdxdbg.vmm.ioapic import Ioapic, IoapicState
 from tdxdbg.vmm.now import Now
 from tdxdbg.vmm.pci import Ecam, Pci, PciState
@@ -45,6 +46,7 @@ class DevicesImage(NamedTuple):
     pci: PciState
     power: PmState
     timer: PitState
+    fw_cfg: FwCfgState
 
 
 class Devices:
@@ -63,6 +65,7 @@ class Devices:
         self._pci = Pci(_FUNCTIONS[board.chipset])
         self._power = AcpiPm(self.now)
         self._timer = Pit(self.now)
+        self.fw_cfg = FwCfg(board.fw_cfg)
         self._serial_vector = board.serial_vector
         self._vcpus = board.vcpus
         self._has_ioapic = board.chipset is not Chipset.NONE
@@ -70,14 +73,14 @@ class Devices:
         self.memory = Bus(self._memory(board.chipset), _UNUSED_MEMORY)
 
     def _ports(self, chipset: Chipset) -> tuple[Region, ...]:
-        regions = (
+        regions: tuple[Region, ...] = (
             Region(cmos.PORT, cmos.SIZE, 1, self._cmos),
             Region(debug_exit.PORT, debug_exit.SIZE, 4, DebugExit()),
             Region(serial.PORT, serial.SIZE, 1, self.serial),
         )
         if chipset is Chipset.NONE:
             return regions
-        return (
+        regions = (
             *regions,
             Region(pit.PORT, pit.SIZE, 1, self._timer),
             Region(pit.GATE_PORT, 1, 1, PitGate(self._timer, self.now)),
@@ -85,6 +88,13 @@ class Devices:
             Region(acpi_pm.PORT, acpi_pm.SIZE, 4, self._power),
             Region(acpi_pm.SLEEP_PORT, acpi_pm.SLEEP_SIZE, 1, SleepControl()),
             Region(pci.PORT, pci.SIZE, 4, self._pci),
+        )
+        if chipset is Chipset.PC:
+            return regions
+        return (
+            *regions,
+            Region(fw_cfg.PORT, fw_cfg.SIZE, 2, self.fw_cfg),
+            Region(fw_cfg.DMA_PORT, fw_cfg.DMA_SIZE, 8, FwCfgDma(self.fw_cfg)),
         )
 
     def _memory(self, chipset: Chipset) -> tuple[Region, ...]:
@@ -123,6 +133,7 @@ class Devices:
             self._pci.state,
             self._power.state,
             self._timer.state,
+            self.fw_cfg.state,
         )
 
     def restore(self, image: DevicesImage) -> None:
@@ -134,3 +145,4 @@ class Devices:
         self._pci.state = image.pci
         self._power.state = image.power
         self._timer.state = image.timer
+        self.fw_cfg.state = image.fw_cfg

@@ -110,6 +110,8 @@ class Qemu:
             stop = ""
             for at in range(0, min(count * size, len(pio)), size):
                 stop = stop or devices.ports.write(port, pio[at : at + size])
+        if devices.fw_cfg.due >= 0:
+            devices.fw_cfg.transfer(ask.memory)
         devices.interrupt(ask.events)
         return Reply(stop=stop) if stop else _DONE
 

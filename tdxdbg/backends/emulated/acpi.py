@@ -16,7 +16,7 @@ _HEADER: Final = Struct("<4sIBB6s8sI4sI")
 _OEM: Final = b"TDXDBG"
 _OEM_TABLE: Final = b"TDXDBG  "
 _CREATOR: Final = b"TDBG"
-_ALIGNMENT: Final = 64
+ALIGNMENT: Final = 64
 
 #: FADT flags: no fixed power and sleep buttons, a reset register, hardware-reduced.
 _FADT_FLAGS: Final = 1 << 4 | 1 << 5 | 1 << 10 | 1 << 20
@@ -38,13 +38,16 @@ _CLOCK: Final = 0x70
 _SOFT_OFF: Final = 5
 
 
-def tables(at: int, vcpus: int, mailbox: int) -> bytes:
-    """RSDP and the tables behind it, for GPA `at`; `mailbox`: GPA of the wake-up mailbox."""
-    out = bytearray(_ALIGNMENT)
+def tables(at: int, vcpus: int, mailbox: int | None = None) -> bytes:
+    """RSDP and the tables behind it, for GPA `at`.
+
+    `mailbox`: GPA of the wake-up mailbox; None: firmware will add one.
+    """
+    out = bytearray(ALIGNMENT)
 
     def place(table: bytes) -> int:
         gpa = at + len(out)
-        out.extend(table.ljust(-(-len(table) // _ALIGNMENT) * _ALIGNMENT, b"\0"))
+        out.extend(table.ljust(-(-len(table) // ALIGNMENT) * ALIGNMENT, b"\0"))
         return gpa
 
     dsdt = place(_table(b"DSDT", 2, _dsdt()))
@@ -97,12 +100,13 @@ def _fadt(dsdt: int) -> bytes:
     return _table(b"FACP", 6, bytes(fadt))
 
 
-def _madt(vcpus: int, mailbox: int) -> bytes:
+def _madt(vcpus: int, mailbox: int | None) -> bytes:
     body = Struct("<II").pack(_LOCAL_APIC_GPA, 0)
     for index in range(vcpus):
         body += Struct("<BBBBI").pack(0, 8, index, index, 1)
     body += Struct("<BBBBII").pack(1, 12, 0, 0, IOAPIC_GPA, 0)
-    body += Struct("<BBHIQ").pack(0x10, 16, 0, 0, mailbox)
+    if mailbox is not None:
+        body += Struct("<BBHIQ").pack(0x10, 16, 0, 0, mailbox)
     return _table(b"APIC", 5, body)
 
 

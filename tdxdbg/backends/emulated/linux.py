@@ -20,6 +20,7 @@ is measured, the rest is zeroes.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -122,7 +123,7 @@ _DEFAULTS: Final = LinuxOptions()
 
 def build(kernel: Path, options: LinuxOptions = _DEFAULTS) -> LoadedLinux:
     """The TD of a kernel image, a bzImage or an ELF; raises BackendError."""
-    _check(options)
+    check(options)
     file = read_guest(kernel)
     entry, pieces, header, end = (_vmlinux if file.is_elf else _bzimage)(file)
     if end > options.ram_bytes:
@@ -134,7 +135,7 @@ def build(kernel: Path, options: LinuxOptions = _DEFAULTS) -> LoadedLinux:
     boot = _boot_params(options, header, initrd)
     images = (
         Image(_BOOT_PARAMS, boot),
-        Image(_COMMAND_LINE, _command_line(options)),
+        Image(_COMMAND_LINE, command_line(options)),
         Image(_TABLES, _page_tables()),
         Image(_GDT, _DESCRIPTORS),
         Image(_WAITING, _WAIT),
@@ -142,7 +143,7 @@ def build(kernel: Path, options: LinuxOptions = _DEFAULTS) -> LoadedLinux:
         *pieces,
         *((initrd,) if initrd is not None else ()),
     )
-    params = _params(options, mrtd(images, options.ram_bytes))
+    params = td_params(options, mrtd(images, options.ram_bytes))
     config = TdConfig(
         params,
         (Slot(0, options.ram_bytes),),
@@ -151,10 +152,11 @@ def build(kernel: Path, options: LinuxOptions = _DEFAULTS) -> LoadedLinux:
         ((0, options.ram_bytes),),
         options.seed,
     )
-    return LoadedLinux(config, _td(params, options))
+    return LoadedLinux(config, engine_td(params, config.ram))
 
 
-def _check(options: LinuxOptions) -> None:
+def check(options: LinuxOptions) -> None:
+    """Raises BackendError for what a TD cannot be here."""
     ram = options.ram_bytes
     if ram % (2 * MIB) or not LEAST_RAM <= ram <= LARGEST_RAM:
         raise BackendError(
@@ -205,7 +207,8 @@ def _initrd(options: LinuxOptions, kernel_end: int) -> Image | None:
     return Image(at, data)
 
 
-def _command_line(options: LinuxOptions) -> bytes:
+def command_line(options: LinuxOptions) -> bytes:
+    """With its zero byte; raises BackendError."""
     text = options.append.encode(errors="surrogateescape")
     if len(text) >= _LONGEST_COMMAND_LINE or b"\0" in text:
         raise BackendError(
@@ -247,7 +250,8 @@ def _page_tables() -> bytes:
     return pml4 + pdpt + struct.pack("<2048Q", *(page << 21 | 0x83 for page in range(2048)))
 
 
-def _params(options: LinuxOptions, measurement: bytes) -> TdParams:
+def td_params(options: LinuxOptions, measurement: bytes) -> TdParams:
+    """The TD of the options; `measurement`: MRTD. Raises BackendError."""
     try:
         return TdParams(
             gpaw=options.gpaw,
@@ -262,14 +266,15 @@ def _params(options: LinuxOptions, measurement: bytes) -> TdParams:
         raise BackendError(f"TDH.MNG.INIT would refuse this TD: {error}") from error
 
 
-def _td(params: TdParams, options: LinuxOptions) -> Td:
+def engine_td(params: TdParams, slots: Iterable[Slot]) -> Td:
+    """As QEMU makes a TD; policies of the VMM change it (`Vmm.td`)."""
     return Td(
         gpaw=params.gpaw,
         attributes=params.attributes,
         pv_features=kvm_tables.PV_FEATURES,
         cpuid=kvm_tables.cpuid(params.cpuid),
         msrs=kvm_tables.MSRS,
-        memslots=((0, options.ram_bytes >> 12),),
+        memslots=tuple((slot.gpa >> 12, slot.gpa + slot.size >> 12) for slot in slots),
     )
 
 

@@ -16,6 +16,8 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from hashlib import _Hash as _Digest
+
     from tdxdbg.backends.emulated.td import Image
 
 PAGE: Final = 4096
@@ -23,6 +25,16 @@ CHUNK: Final = 256
 _RECORD: Final = Struct("<16sQ104x")
 _ADD: Final = b"MEM.PAGE.ADD"
 _EXTEND: Final = b"MR.EXTEND"
+
+
+def _extend(digest: _Digest, gpa: int, page: bytes | bytearray | None) -> None:
+    """A page is added; None: without being measured."""
+    digest.update(_RECORD.pack(_ADD, gpa))
+    if page is None:
+        return
+    for at in range(0, PAGE, CHUNK):
+        digest.update(_RECORD.pack(_EXTEND, gpa + at))
+        digest.update(page[at : at + CHUNK])
 
 
 def mrtd(images: Iterable[Image], end: int) -> bytes:
@@ -34,13 +46,19 @@ def mrtd(images: Iterable[Image], end: int) -> bytes:
     contents = _pages(images)
     digest = sha384()
     for gpa in range(0, end, PAGE):
-        digest.update(_RECORD.pack(_ADD, gpa))
-        page = contents.get(gpa)
-        if page is None:
-            continue
-        for at in range(0, PAGE, CHUNK):
-            digest.update(_RECORD.pack(_EXTEND, gpa + at))
-            digest.update(page[at : at + CHUNK])
+        _extend(digest, gpa, contents.get(gpa))
+    return digest.digest()
+
+
+def mrtd_of_sections(sections: Iterable[tuple[int, bytes, bool]]) -> bytes:
+    """MRTD of a TD that is built section by section.
+
+    Each is GPA, contents (whole pages) and whether they are measured.
+    """
+    digest = sha384()
+    for gpa, data, measured in sections:
+        for at in range(0, len(data), PAGE):
+            _extend(digest, gpa + at, data[at : at + PAGE] if measured else None)
     return digest.digest()
 
 
