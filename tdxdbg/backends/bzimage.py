@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final, NamedTuple
 
+from tdxdbg.backends import lz4
 from tdxdbg.errors import BackendError
 
 #: Where the setup header begins in the file, and in boot_params.
@@ -222,7 +223,6 @@ _PACKINGS: Final = (
     _Packing("xz", b"\xfd7zXZ\0", _xz),
     _Packing("bzip2", b"BZh", _bzip2),
     _Packing("lzma", b"\x5d\0\0", _lzma),
-    # Without a library it would take a minute.
-    _Packing("lz4", b"\x02\x21\x4c\x18", None),
+    _Packing("lz4", lz4.MAGIC, lz4.unpack),
     _Packing("lzo", b"\x89LZO", None),
 )

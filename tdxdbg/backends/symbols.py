@@ -1,4 +1,4 @@
-"""Names of addresses, from the symbol table of a guest's ELF.
+"""Names of addresses, from the symbol table of a guest's ELF or a kernel's kallsyms.
 
 Names are the file's text: raw, and for `decode.text.safe` before anybody sees
 them. Addresses are linear ones.
@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from copy import copy
 from typing import Final
 
+from tdxdbg.backends.bzimage import is_bzimage, payload
 from tdxdbg.backends.debug_info import Symbol, debug_info
-from tdxdbg.backends.elf import GuestFile
+from tdxdbg.backends.elf import GuestFile, read_guest
+from tdxdbg.backends.kallsyms import KERNEL, kallsyms
+from tdxdbg.errors import BackendError
 
 __all__ = ["Symbol", "Symbols", "symbols_of"]
 
@@ -36,6 +40,7 @@ class Symbols:
         self._symbols = sorted(symbols)
         self._addresses = [symbol.address for symbol in self._symbols]
         self._ranges = tuple(ranges)
+        self._moved = 0
         self._by_name: dict[str, Symbol] = {}
         for symbol in self._symbols:
             known = self._by_name.get(symbol.name)
@@ -43,12 +48,18 @@ class Symbols:
                 self._by_name[symbol.name] = symbol
         self.problem = problem
 
+    def moved(self, by: int) -> Symbols:
+        """The same names for an image that runs `by` bytes above where it is linked."""
+        other = copy(self)
+        other._moved = by
+        return other
+
     def __len__(self) -> int:
         return len(self._symbols)
 
     def __iter__(self) -> Iterator[Symbol]:
         """By address."""
-        return iter(self._symbols)
+        return map(self._placed, self._symbols)
 
     def names(self) -> Iterable[str]:
         """Each name once."""
@@ -57,10 +68,11 @@ class Symbols:
     def find(self, name: str) -> int | None:
         """The address of a symbol; of several with one name a global function comes first."""
         symbol = self._by_name.get(name)
-        return None if symbol is None else symbol.address
+        return None if symbol is None else symbol.address + self._moved
 
     def label(self, address: int) -> str:
         """The name of what begins exactly here, else empty."""
+        address -= self._moved
         index = bisect_left(self._addresses, address)
         if index < len(self._symbols) and self._addresses[index] == address:
             return self._symbols[index].name
@@ -68,6 +80,15 @@ class Symbols:
 
     def at(self, address: int) -> Symbol | None:
         """The symbol that `address` is in."""
+        found = self._linked(address - self._moved)
+        return None if found is None else self._placed(found)
+
+    def _placed(self, symbol: Symbol) -> Symbol:
+        if not self._moved:
+            return symbol
+        return symbol._replace(address=symbol.address + self._moved)
+
+    def _linked(self, address: int) -> Symbol | None:
         end = bisect_right(self._addresses, address)
         if not end or not self._is_loaded(address):
             return None
@@ -101,8 +122,27 @@ def symbols_of(file: GuestFile) -> Symbols:
     """The symbols of an image; never raises for what is in it.
 
     The first time in a process they are read, which takes a while and, of a
-    hostile image, many seconds (`debug_info`).
+    hostile image, many seconds (`debug_info`). A kernel has them where it is
+    linked: `kaslr.slide` says how far it is from there.
     """
+    if is_bzimage(file.data):
+        return _packed_kernel(file)
+    found = kallsyms(file.segments) if any(s.address >= KERNEL for s in file.segments) else []
+    if found:
+        return Symbols(found, _ranges(file))
     info = debug_info(file)
-    ranges = [(each.address, each.address + each.size) for each in file.segments]
-    return Symbols(info.symbols, ranges, info.no_symbols)
+    return Symbols(info.symbols, _ranges(file), info.no_symbols)
+
+
+def _packed_kernel(file: GuestFile) -> Symbols:
+    try:
+        kernel = read_guest(payload(file.data, file.name))
+    except BackendError as problem:
+        return Symbols(problem=f"no symbols: {problem}")
+    found = kallsyms(kernel.segments)
+    lacking = "" if found else f"no kallsyms in {file.name}: give its System.map"
+    return Symbols(found, _ranges(kernel), lacking)
+
+
+def _ranges(file: GuestFile) -> list[tuple[int, int]]:
+    return [(each.address, each.address + each.size) for each in file.segments]

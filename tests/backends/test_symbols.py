@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+from typing import Final
+
 import pytest
 
 from tdxdbg.backends.elf import read_guest
 from tdxdbg.backends.symbols import Symbol, Symbols, symbols_of
+from tests.backends.bzimages import bzimage
 from tests.backends.elves import GUESTS, Load, Name, elf
+from tests.backends.kernel_images import GPA, LAYOUTS, TEXT, kernel, names
 
 CODE = Load(0x100000, bytes(0x1000))
 FUNCTION, LOCAL_FUNCTION, OBJECT, LABEL = 0x12, 0x02, 0x11, 0x10
@@ -131,3 +136,54 @@ def test_a_sample_guest() -> None:
     assert start is not None
     assert guest.describe(start + 1) == "map_gpa+0x1"
     assert guest.find("_start") == 0x100000
+
+
+@pytest.mark.parametrize("by", [0, 0x200000, 0x3FE00000])
+def test_an_image_that_was_moved_has_its_names_elsewhere(symbols: Symbols, by: int) -> None:
+    moved = symbols.moved(by)
+    assert moved.find("main") == 0x100200 + by
+    assert moved.label(0x100200 + by) == "main"
+    assert moved.describe(0x1001FF + by) == "no_size+0xff"
+    assert moved.describe(0xFFF + by) == ""
+    assert [each.address - by for each in moved] == [each.address for each in symbols]
+    assert [each.name for each in moved] == [each.name for each in symbols]
+    found = moved.at(0x10001F + by)
+    assert found is not None
+    assert (found.name, found.address) == ("inner", 0x100018 + by)
+    # It is not moved twice, and the first one stays where it is.
+    assert moved.moved(0).find("main") == symbols.find("main") == 0x100200
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_kernel_has_those_of_its_kallsyms(layout: str) -> None:
+    plain = kernel(names(), layout)
+    for image in (plain, bzimage(gzip.compress(plain), len(plain))):
+        known = symbols_of(read_guest(image))
+        assert (len(known), known.problem) == (700, "")
+        assert known.find("entry_SYSCALL_64") == names()[-3].address
+        assert known.describe(TEXT + 17) == "tdx_module_2+0x1"
+
+
+WITHOUT: Final = elf(Load(GPA, bytes(4096), address=TEXT), entry=GPA)
+
+
+def test_a_kernel_with_a_symbol_table_alone() -> None:
+    image = elf(
+        Load(GPA, bytes(4096), address=TEXT), entry=GPA, names=(Name("_text", TEXT, 0, FUNCTION),)
+    )
+    assert symbols_of(read_guest(image)).describe(TEXT + 1) == "_text+0x1"
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (bzimage(gzip.compress(WITHOUT), len(WITHOUT)), "no kallsyms in the image: give its"),
+        (bzimage(b"PK\3\4"), "no symbols: the payload of the image begins with 50 4b"),
+        (bzimage(gzip.compress(b"\x7fELF"), 4), "no symbols: the image ends before the end"),
+        (bzimage(gzip.compress(b"flat"), 4), "no kallsyms in the image"),
+    ],
+)
+def test_a_kernel_without_names_says_why(image: bytes, reason: str) -> None:
+    known = symbols_of(read_guest(image))
+    assert len(known) == 0
+    assert known.problem.startswith(reason)
