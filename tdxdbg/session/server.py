@@ -107,6 +107,7 @@ class Worker:
     def poll(self) -> bool:
         """Between slices of work: whether to stop."""
         self._take()
+        self._meanwhile()
         now = time.monotonic()
         if self.recorder is not None:
             self.recorder.tick(now)
@@ -117,6 +118,13 @@ class Worker:
             if self.channel.is_flushed:
                 self._say(running.number, "progress", self.state())
         return self._interrupted or bool(self.failure)
+
+    def _meanwhile(self) -> None:
+        """What the guest is told while it runs, in the order in which it was asked for."""
+        if self._running is None or self._running.command not in RUNS:
+            return
+        while self._queue and self._queue[0].command in look.MEANWHILE:
+            self._do(self._queue.popleft())
 
     @property
     def failure(self) -> str:
