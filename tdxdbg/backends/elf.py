@@ -98,8 +98,10 @@ def read_file(path: Path, what: str) -> bytes:
             )
         with path.open("rb") as file:
             return file.read(LARGEST_FILE)
-    except (OSError, ValueError) as error:
-        raise BackendError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise BackendError(f"cannot read {path}: {error.strerror}; give {what}") from error
+    except ValueError as error:
+        raise BackendError(f"cannot read {str(path)!r}: {error}") from error
 
 
 def _elf(name: str, data: bytes) -> tuple[int, tuple[Segment, ...]]:

@@ -20,6 +20,8 @@ from tdxdbg.traces import TraceMeta
 from tdxdbg.vmm import Board, Chipset, Vmm
 
 _MIB: Final = 1 << 20
+#: The interrupt of a sample guest's serial port, to vCPU 0 (guests/README.md).
+SERIAL_VECTOR: Final = 0x24
 
 
 def open_world(
@@ -35,6 +37,7 @@ def open_world(
         ram=ram,
         gpaw=loaded.td.gpaw,
         maxphyaddr=loaded.td.maxphyaddr,
+        serial_vector=0 if config.linux else SERIAL_VECTOR,
         chipset=Chipset.PC if config.linux else Chipset.NONE,
         vcpus=loaded.config.params.num_vcpus,
     )

@@ -216,6 +216,9 @@ INTERVENTIONS: Final[dict[str, Ask]] = {
     "serial": serial,
 }
 
+#: Those that do not wait for a guest that runs to stop: somebody types into it.
+MEANWHILE: Final = frozenset({"serial"})
+
 
 # --- addresses ------------------------------------------------------------------------
 

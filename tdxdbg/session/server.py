@@ -37,10 +37,6 @@ _PROGRESS: Final = 0.1
 _MOST_REQUESTS: Final = 1024
 
 
-#: What comes from outside while the guest runs, and does not wait until it stops.
-_WHILE_IT_RUNS: Final = ("serial", "inject")
-
-
 class Request(NamedTuple):
     """What the client wants; its reply carries the same number."""
 
@@ -111,6 +107,7 @@ class Worker:
     def poll(self) -> bool:
         """Between slices of work: whether to stop."""
         self._take()
+        self._meanwhile()
         now = time.monotonic()
         if self.recorder is not None:
             self.recorder.tick(now)
@@ -126,6 +123,13 @@ class Worker:
         """Sleep, but not over a message."""
         if self.channel.is_flushed:
             self.channel.wait(seconds)
+
+    def _meanwhile(self) -> None:
+        """What the guest is told while it runs, in the order in which it was asked for."""
+        if self._running is None or self._running.command not in RUNS:
+            return
+        while self._queue and self._queue[0].command in look.MEANWHILE:
+            self._do(self._queue.popleft())
 
     @property
     def failure(self) -> str:
@@ -155,9 +159,6 @@ class Worker:
             self._do(request)
             if self._running is not None:
                 self.world.rearm()
-        elif command in _WHILE_IT_RUNS and self._running is not None and not moving:
-            # Between two slices: the place is as exact as that of any other.
-            self._do(request)
         elif command in MOVES and self.kind != "past":
             self._reply(request, self._fork)
         elif len(self._queue) >= _MOST_REQUESTS:

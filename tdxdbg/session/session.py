@@ -216,7 +216,7 @@ class Session(Connection):
         return data, start + len(data) if data else total
 
     def serial(self, data: bytes) -> State:
-        """Bytes for the guest's serial port."""
+        """Bytes for the guest's serial port, also while the guest runs; it keeps 64 KiB."""
         return self._state("serial", data=data)
 
     # --- breakpoints ------------------------------------------------------------------

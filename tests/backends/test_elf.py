@@ -90,9 +90,9 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     for path in (pipe, tmp_path):
         with pytest.raises(BackendError, match="not a regular file"):
             read_guest(path)
-    with pytest.raises(BackendError, match="cannot read the guest"):
+    with pytest.raises(BackendError, match="cannot read"):
         read_guest(tmp_path / "absent")
-    with pytest.raises(BackendError, match="cannot read the guest"):
+    with pytest.raises(BackendError, match="cannot read"):
         read_guest(tmp_path / "a\0b")
 
 

@@ -11,6 +11,7 @@ from tdxdbg.backends.emulated.images import GuestOptions, build
 from tdxdbg.backends.emulated.td import open_machine
 from tdxdbg.engine import BY_NAME, Outcome
 from tdxdbg.guests import find
+from tdxdbg.session.build import SERIAL_VECTOR
 from tdxdbg.session.edit import fields_of
 from tdxdbg.session.run import Held, Run, Where, Why
 from tdxdbg.session.sink import RecordSink
@@ -38,7 +39,7 @@ def open_run(story: Story, kernel: str) -> Run:
     """The guest of a story, at its start."""
     guest = find(story.guest)
     loaded = build(guest.image, GuestOptions(gpaw=story.gpaw, vcpus=guest.vcpus))
-    vmm = Vmm(story.policies, Board(gpaw=story.gpaw))
+    vmm = Vmm(story.policies, Board(gpaw=story.gpaw, serial_vector=SERIAL_VECTOR))
     return Run(open_machine(loaded.config), vmm.td(loaded.td), BY_NAME[kernel], vmm)
 
 
@@ -120,7 +121,11 @@ def _inject(run: Run, said: str, vcpu: int, vector: int) -> None:
     run.intervene("inject", vcpu, vector)
 
 
-MEANWHILE: dict[str, Any] = {"peek": _peek, "poke": _poke, "inject": _inject}
+def _type(run: Run, said: str, data: bytes) -> None:
+    run.intervene("serial", data)
+
+
+MEANWHILE: dict[str, Any] = {"peek": _peek, "poke": _poke, "inject": _inject, "type": _type}
 
 
 class Journal(RecordSink):

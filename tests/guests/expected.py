@@ -127,6 +127,8 @@ def _read(expected: Expected, number: int, line: str, kernel: str) -> None:
         expected.ends = " ".join(rest)
     elif name in ("poke", "peek", "inject"):
         expected.exits[-1].meanwhile.append((name, [_value(word) for word in rest]))
+    elif name == "type":
+        expected.exits[-1].meanwhile.append((name, [_bytes(rest[0])]))
     elif name == "serial":
         for byte in _bytes(rest[0]):
             expected.exits.append(_out(number, vcpu, _COM1, bytes((byte,))))

@@ -227,6 +227,39 @@ def test_a_breakpoint_that_is_added_while_it_runs_stops_it() -> None:
         assert (event.value.why, event.value.breakpoints) == ("breakpoint", (number,))
 
 
+def test_somebody_types_while_it_runs() -> None:
+    """The posted v1 has no HLT call: the guest asks its port for ever."""
+    with Session.open("echo_serial", kernel="exits-v1") as session:
+        request = session.send("cont")
+        assert session.serial(b"ab").is_ended is False
+        until(lambda: session.console().endswith(b"> ab"), "the echo")
+        typed = session.serial(b"\x7f\x04").position
+        assert wait_for(session, request).value.is_ended
+        assert session.console() == b"Type; Ctrl-D ends.\r\n> ab\b \b\r\n"
+        end = session.state.position
+        past = session.go_to(steps=typed[0], instructions=typed[1])
+        assert past.console() == b"Type; Ctrl-D ends.\r\n> ab"
+        assert past.cont().position == end
+        assert past.console() == session.console()
+
+
+def test_what_is_typed_waits_behind_what_was_asked_before() -> None:
+    with Session.open("echo_serial", kernel="exits-v1") as session:
+        asked = [session.send("cont"), session.send("edit"), session.send("serial", data=b"a")]
+        session.registers()
+        session.send("interrupt")
+        order: list[int] = []
+
+        def all_came() -> bool:
+            select.select([session], [], [], 0.1)
+            came = [event.request for event in session.poll() if event.kind != "progress"]
+            order.extend(request for request in came if request in asked)
+            return len(order) == len(asked)
+
+        until(all_came, "three answers")
+        assert order == asked
+
+
 def test_progress_comes_while_it_runs() -> None:
     with Session.open(ENDLESS, memory=4) as session:
         request = session.send("cont")
