@@ -182,6 +182,7 @@ def test_a_kernel_with_a_symbol_table_alone() -> None:
         (bzimage(gzip.compress(b"\x7fELF"), 4), "no symbols: the image ends before the end"),
         (bzimage(gzip.compress(b"flat"), 4), "no kallsyms in the image"),
     ],
+    ids=("without kallsyms", "not compressed", "cut short", "no ELF"),
 )
 def test_a_kernel_without_names_says_why(image: bytes, reason: str) -> None:
     known = symbols_of(read_guest(image))
