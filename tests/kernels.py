@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Final
 
 import pytest
 
-_CHECKOUT: Final = Path(__file__).parents[1]
-CACHE: Final = Path(os.environ.get("TDXDBG_KERNELS") or _CHECKOUT / ".cache" / "kernels")
+from tools.make_initramfs import CACHE
 
 
 def fetched(name: str) -> Path:

@@ -16,13 +16,14 @@ from tdxdbg.backends.initramfs import INIT, busybox_initramfs
 from tdxdbg.errors import BackendError
 
 ROOT = Path(__file__).resolve().parents[1]
-FETCHED = Path("busybox", "busybox")
+#: Where tools/fetch_kernels leaves what it fetches.
+CACHE = Path(os.environ.get("TDXDBG_KERNELS") or ROOT / ".cache" / "kernels")
 
 
 def find_busybox() -> Path | None:
-    cache = Path(os.environ.get("TDXDBG_KERNELS") or ROOT / ".cache" / "kernels")
-    if (cache / FETCHED).is_file():
-        return cache / FETCHED
+    fetched = CACHE / "busybox" / "busybox"
+    if fetched.is_file():
+        return fetched
     found = shutil.which("busybox")
     return Path(found) if found else None
 

@@ -235,8 +235,9 @@ class Td:
     `maxphyaddr` is CPUID 0x80000008 EAX[7:0] as given to KVM_SET_CPUID2;
     `exit_hypercall` is KVM_CAP_EXIT_HYPERCALL with bit 12; `pv_features` the
     paravirtual feature word; `cpuid` maps (leaf, sub-leaf) to EAX, EBX, ECX,
-    EDX; `memslots` are (first, end) page numbers; devices in the kernel are
-    (first, end) ports or GPAs; `fast_mmio` are ioeventfd GPAs without length.
+    EDX of vCPU 0, whose x2APIC id is followed by those of the others;
+    `memslots` are (first, end) page numbers; devices in the kernel are (first,
+    end) ports or GPAs; `fast_mmio` are ioeventfd GPAs without length.
 
     `implicit_conversions`: an answer that says "converted" stands for the
     KVM_SET_MEMORY_ATTRIBUTES calls, which nobody recorded. A live run has them

@@ -6,13 +6,14 @@ import pytest
 
 from tdxdbg.abi.ghci import SubFunction
 from tdxdbg.abi.kvm import Exit
-from tdxdbg.engine import Completer, InKernel, Msr, MsrAnswer, Reentry, Td
+from tdxdbg.engine import Completer, InKernel, Msr, MsrAnswer, Reentry, Td, TdExit
 from tdxdbg.engine.state import HALTED
 from tests.engine.support import (
     ALL,
     GUEST,
     INVALID,
     MERGED,
+    TDCALL,
     answer_of,
     call,
     changed,
@@ -57,6 +58,35 @@ def test_cpuid(generation: str, r12: int, r13: int, values: tuple[int, int, int,
     assert step.outcome is GUEST
     assert step.regs[12:] == values
     assert step.regs[:12] == regs[:12]
+
+
+TOPOLOGY = {(0xB, 0): (0, 1, 0x100, 0), (0xB, 1): (1, 2, 0x201, 0), (0x1F, 0): (7, 7, 7, 7)}
+
+
+@pytest.mark.parametrize(
+    ("leaf", "sub_leaf", "values"),
+    [
+        pytest.param(0xB, 0, (0, 1, 0x100), id="threads"),
+        pytest.param(0xB, 1, (1, 2, 0x201), id="cores"),
+        pytest.param(0xB, 0x102, (0, 0, 2), id="a level that is not there"),
+    ],
+)
+def test_the_topology_names_the_x2apic_id_of_the_vcpu(
+    leaf: int, sub_leaf: int, values: tuple[int, int, int]
+) -> None:
+    engine = engine_in_td("7.3", Td(cpuid=TOPOLOGY), vcpus=2)
+    for vcpu in (0, 1):
+        step = engine.feed(TdExit(vcpu, TDCALL, call(SubFunction.CPUID, leaf, sub_leaf)))
+        assert step.regs[12:] == (*values, vcpu)
+
+
+@pytest.mark.parametrize(("sub_leaf", "values"), [(0, (7, 7, 7, 7)), (1, (0, 0, 0, 0))])
+def test_a_topology_without_cores_is_as_userspace_set_it(
+    sub_leaf: int, values: tuple[int, int, int, int]
+) -> None:
+    engine = engine_in_td("7.3", Td(cpuid=TOPOLOGY), vcpus=2)
+    step = engine.feed(TdExit(1, TDCALL, call(SubFunction.CPUID, 0x1F, sub_leaf)))
+    assert step.regs[12:] == values
 
 
 @pytest.mark.parametrize("generation", HAVING)
