@@ -9,7 +9,6 @@ the guest's numbers, so they have to fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from tdxdbg.backends.symbols import Symbols
@@ -23,28 +22,27 @@ _EARLY_ENTRIES: Final = "early_idt_handler_array"
 #: Bytes of one of them: without and with ENDBR64 (EARLY_IDT_HANDLER_SIZE).
 _EARLY_SIZES: Final = (9, 13)
 _PAGE_FAULT: Final = 14
-_GATE: Final = 16
+#: Bytes of an entry of the IDT in long mode, and where the one of the page fault is.
+GATE: Final = 16
+PAGE_FAULT_GATE: Final = _PAGE_FAULT * GATE
 
-#: Bytes at a linear address of the vCPU; None: not mapped.
-Read = Callable[[int, int], bytes | None]
+
+def handler_of(gate: bytes) -> int:
+    """The linear address in a gate of 64-bit mode (Intel SDM, volume 3, 6.14.1)."""
+    return int.from_bytes(gate[0:2] + gate[6:12], "little")
 
 
-def slide(symbols: Symbols, lstar: int, idt_base: int, read: Read) -> int | None:
+def slide(symbols: Symbols, lstar: int, page_fault: int) -> int | None:
     """Bytes to move `symbols` (as linked) by; None: the vCPU does not tell (yet).
 
-    `lstar`: MSR_LSTAR, `idt_base`: of IDTR.
+    `lstar`: MSR_LSTAR; `page_fault`: the address in the IDT's gate 14.
     """
     found = _distance(symbols, _SYSCALL_ENTRY, lstar)
-    if found is not None:
-        return found
-    gate = read(idt_base + _PAGE_FAULT * _GATE, _GATE)
-    if gate is None or len(gate) != _GATE:
-        return None
-    handler = int.from_bytes(gate[0:2] + gate[6:12], "little")
-    found = _distance(symbols, _PAGE_FAULT_ENTRY, handler)
+    if found is None:
+        found = _distance(symbols, _PAGE_FAULT_ENTRY, page_fault)
     for size in _EARLY_SIZES:
         if found is None:
-            found = _distance(symbols, _EARLY_ENTRIES, handler - _PAGE_FAULT * size)
+            found = _distance(symbols, _EARLY_ENTRIES, page_fault - _PAGE_FAULT * size)
     return found
 
 

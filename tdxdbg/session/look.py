@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from tdxdbg.backends import kaslr
 from tdxdbg.backends.emulated.vcpu import Where
 from tdxdbg.breakpoints import Breakpoint, Breakpoints, Kind
 from tdxdbg.errors import SessionError
@@ -36,10 +37,17 @@ Changed = TypeVar("Changed")
 
 
 def registers(world: World, vcpu: int | None = None) -> dict[str, int]:
-    """Registers by name; `is_64bit` is 0 or 1."""
-    found = world.run.machine.registers(_vcpu(world, vcpu))
+    """Registers by name; `is_64bit` is 0 or 1.
+
+    `page_fault` is the address in the IDT's gate 14, 0 where that cannot be read.
+    """
+    index = _vcpu(world, vcpu)
+    machine = world.run.machine
+    found = machine.registers(index)
     rest = {name: int(value) for name, value in found._asdict().items() if name != "regs"}
-    return {**found.regs._asdict(), **rest}
+    gate = machine.read_linear(index, found.idt_base + kaslr.PAGE_FAULT_GATE, kaslr.GATE)
+    page_fault = kaslr.handler_of(gate) if gate is not None else 0
+    return {**found.regs._asdict(), **rest, "page_fault": page_fault}
 
 
 def read_memory(world: World, address: int, size: int, vcpu: int | None = None) -> bytes | None:

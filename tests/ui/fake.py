@@ -444,6 +444,9 @@ class FakeProgram:
 
     symbols = _Symbols()
 
+    def place(self, registers: Mapping[str, int]) -> None:
+        """It does not move."""
+
     def arrived(self) -> str | None:
         return None
 

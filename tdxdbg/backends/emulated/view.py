@@ -19,7 +19,8 @@ class GuestRegisters(NamedTuple):
 
     While the host has the vCPU it is what the guest had at its last
     instruction; a TDG.VP.VMCALL is done, so `rip` is behind it, and its
-    outputs are not loaded yet. `cs` and `ss` are selectors.
+    outputs are not loaded yet. `cs` and `ss` are selectors; `lstar` is where
+    SYSCALL goes, `idt_base` where the IDT is.
     """
 
     regs: Regs
@@ -36,6 +37,8 @@ class GuestRegisters(NamedTuple):
     efer: int
     fs_base: int
     gs_base: int
+    lstar: int
+    idt_base: int
 
 
 def registers_of(context: Context) -> GuestRegisters:
@@ -56,6 +59,8 @@ def registers_of(context: Context) -> GuestRegisters:
         q[ctx.EFER],
         context.segment_base(ctx.FS),
         context.segment_base(ctx.GS),
+        q[ctx.LSTAR],
+        context.segment_base(ctx.IDTR),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from tdxdbg.abi.regs import Regs
 from tdxdbg.backends.elf import GuestFile, read_guest
+from tdxdbg.backends.kaslr import slide
 from tdxdbg.backends.lines import Lines, lines_of
 from tdxdbg.backends.symbols import Symbols, symbols_of
 from tdxdbg.decode.disassembly import LONGEST, Instruction, around, asks_for
@@ -28,7 +29,7 @@ class Image:
     """`symbols` and lines of one file: none, until they have been read."""
 
     def __init__(self) -> None:
-        self.symbols = Symbols()
+        self.symbols = self._linked = Symbols()
         self._lines = Lines()
         self._reading: Thread | None = None
         self._told = False
@@ -46,7 +47,14 @@ class Image:
 
     def _read(self, file: GuestFile) -> None:
         symbols, self._lines = symbols_of(file), lines_of(file)
-        self.symbols = symbols
+        self.symbols = self._linked = symbols
+
+    def place(self, registers: Mapping[str, int]) -> None:
+        """Where a kernel is that moved itself, once a vCPU tells."""
+        linked = self._linked
+        moved = slide(linked, registers.get("lstar", 0), registers.get("page_fault", 0))
+        if moved is not None:
+            self.symbols = linked.moved(moved)
 
     def wait(self, seconds: float | None = None) -> Image:
         """Until the names are there, or for so many seconds."""

@@ -66,6 +66,7 @@ class Looking:
         def registers(found: Mapping[str, int]) -> None:
             if place == self._place:
                 self.registers = found
+                self._program.place(found)
                 self._ask_code(wire, place, vcpu, found)
 
         wire.ask("registers", registers, vcpu=vcpu)
@@ -125,6 +126,7 @@ class Looking:
     def _show_code(self, start: int, data: bytes, vcpu: int, registers: Mapping[str, int]) -> None:
         assert self._wire is not None
         self._again = partial(self._show_code, start, data, vcpu, registers)
+        self._program.place(registers)
         state = self._wire.state
         there = len(data) > registers.get("rip", 0) - start
         exited = state.where == HELD and vcpu == state.vcpu

@@ -15,6 +15,10 @@ class Program(Protocol):
     @property
     def symbols(self) -> Symbols: ...
 
+    def place(self, registers: Mapping[str, int]) -> None:
+        """A vCPU's registers, which say where a kernel is that moves itself."""
+        ...
+
     def arrived(self) -> str | None:
         """Once, when the names are there: why they are not all, else empty."""
         ...

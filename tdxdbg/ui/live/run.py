@@ -45,7 +45,7 @@ def run_live(config: LiveConfig, *, theme: str | None = None, ascii_only: bool =
             return status
         config = replace(config, guest=guest)
     path = Path(config.guest) if config.linux else locate(config.guest)[0]
-    image = Image() if config.linux else Image.read(path)
+    image = Image.read(path)
     with Session.start(config) as session:
         # The names were read meanwhile; those of a large or hostile image come later.
         image.wait(_PATIENCE)
