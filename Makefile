@@ -14,12 +14,13 @@ XDIST := --dist loadgroup --max-worker-restart=0
 # without the cost of watching for that.
 COVERING := tests/engine tests/module tests/vectors tests/samples tests/test_verify.py
 
-.PHONY: help run test lint unit fuzz samples guests screenshots lock clean setup setup-dev
+.PHONY: help run test test-linux lint unit fuzz kernels samples guests screenshots lock clean setup setup-dev
 .NOTPARALLEL:
 
 help:
 	@echo "make run [TRACE=file]   open the debugger on a recording; GUEST=mapgpa_retry: on a guest"
 	@echo "make test               everything that a change has to pass"
+	@echo "make test-linux         boots real kernels in many combinations; fetches them"
 	@echo "make lint               its static half alone"
 	@echo "make unit               its tests alone [PYTEST_ARGS=...] [JOBS=n]"
 	@echo "make fuzz [FUZZ=n]      the long fuzz run"
@@ -46,10 +47,18 @@ lint: setup-dev
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 
-unit: setup-dev
+# One kernel is booted in the tests; what cannot be fetched is said, and skipped there.
+kernels:
+	@sh tools/fetch_kernels cloud busybox >/dev/null || true
+
+unit: setup-dev kernels
 	$(PY) -m pytest -n $(JOBS) $(XDIST) $(COVERING) --cov=tdxdbg.engine --cov=tdxdbg.module \
 		--cov-branch --cov-fail-under=100 $(PYTEST_ARGS)
-	$(PY) -m pytest -n $(JOBS) $(XDIST) $(COVERING:%=--ignore=%) $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(JOBS) $(XDIST) $(COVERING:%=--ignore=%) -m "not linux" $(PYTEST_ARGS)
+
+test-linux: setup-dev
+	@sh tools/fetch_kernels all >/dev/null || true
+	$(PY) -m pytest -n $(JOBS) $(XDIST) -m linux tests/linux $(PYTEST_ARGS)
 
 fuzz: setup-dev
 	TDXDBG_FUZZ=$(FUZZ) $(PY) -m pytest -n $(JOBS) $(XDIST) --timeout=0 -m fuzz $(PYTEST_ARGS)
