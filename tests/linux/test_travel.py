@@ -103,7 +103,10 @@ def test_going_back_in_a_boot(tmp_path: Path) -> None:
         found = td.last_match("leaf == MapGPA && size == 64M")
         state = found.state
         assert state.answer == {"ret": None}
-        gpa = td.moment(state.row, state.step).input.regs.r12 & (1 << 47) - 1
+        held = found.held
+        assert held is not None
+        gpa = held.get("args", 0)
+        assert gpa is not None
         written = td.last_write(gpa, 4096)
         assert written.state.position < end.position
         for row in (end.row // 7, end.row // 2, end.row - 1):

@@ -1,4 +1,4 @@
-"""Boots a kernel in this process and says what came of it, in JSON: for a test that does it twice."""
+"""Boots a kernel in this process and says in JSON what came of it; a test does it twice."""
 
 from __future__ import annotations
 
