@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import Final, NamedTuple
 
+from tdxdbg.backends.bzimage import is_bzimage
 from tdxdbg.backends.debug_info import Row, debug_info
 from tdxdbg.backends.elf import GuestFile
 
@@ -103,6 +104,9 @@ class Lines:
 
 def lines_of(file: GuestFile) -> Lines:
     """The lines of an image, with its sources beside it; see `symbols_of`."""
+    if is_bzimage(file.data):
+        # Nobody expects them of a distribution's kernel, so there is nothing to say.
+        return Lines()
     info = debug_info(file)
     loaded = [(each.address, each.address + each.size) for each in file.segments]
     # What the linker left out is at 0.

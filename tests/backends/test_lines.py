@@ -12,6 +12,7 @@ import pytest
 from tdxdbg.backends.debug_info import Row
 from tdxdbg.backends.elf import read_guest
 from tdxdbg.backends.lines import Lines, Place, lines_of
+from tests.backends.bzimages import bzimage
 
 SOURCE = ".globl _start\n_start:\n" + "nop\nmov $1, %eax\n.skip 300\n" * 40 + "hlt\n"
 
@@ -108,3 +109,8 @@ def test_only_beside_the_image(beside: Lines, file: str, text: str | None) -> No
 def test_lines_are_counted_from_one(beside: Lines) -> None:
     assert beside.text(Place("code.S", 2)) == "two \ufffd"
     assert [beside.text(Place("code.S", line)) for line in (0, -1, 4, 1 << 40)] == [None] * 4
+
+
+def test_nothing_is_said_of_the_lines_of_a_distributions_kernel() -> None:
+    found = lines_of(read_guest(bzimage(b"packed")))
+    assert (found.at(0xFFFF_FFFF_8100_0000), found.problem) == (None, "")

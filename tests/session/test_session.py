@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from tdxdbg.backends.elf import read_guest
+from tdxdbg.backends.symbols import symbols_of
 from tdxdbg.errors import BackendError, SessionError, TraceError
 from tdxdbg.filters import FilterError
+from tdxdbg.guests import find
 from tdxdbg.session import Event, Session
 from tests.session.support import ENDLESS, until, wait_for
 
@@ -342,6 +345,16 @@ def test_it_stops_after_pages_were_converted_and_goes_back_to_it(retry: Session)
     assert [(item["kind"], item["hits"]) for item in retry.breakpoints()] == [("mapping", 2)]
     retry.change_breakpoint(number, enabled=False)
     assert retry.cont().is_ended
+
+
+def test_the_handler_of_the_page_fault_is_among_the_registers() -> None:
+    with Session.open("ve_tour") as session:
+        assert session.registers().page_fault == 0
+        session.cont()
+        found = session.registers()
+        symbols = symbols_of(read_guest(find("ve_tour").image))
+        assert symbols.describe(found.idt_base) == "idt"
+        assert symbols.describe(found.page_fault) == f"stubs+{14 * 16:#x}"
 
 
 def test_two_vcpus_have_their_own_registers() -> None:

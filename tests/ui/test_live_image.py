@@ -15,6 +15,7 @@ from tdxdbg.ui.layout import CODE
 from tdxdbg.ui.live import image as module
 from tdxdbg.ui.live.image import Image
 from tdxdbg.ui.live.sight import CodeLine
+from tests.backends.kernel_images import kernel, names
 from tests.ui.fake import FakeProgram
 from tests.ui.live import live_app, until
 from tests.ui.screens import pane_text, screen_text
@@ -125,3 +126,23 @@ async def test_names_that_come_late_are_shown(tmp_path: Path) -> None:
             assert "\x1b" not in text
     finally:
         app.close()
+
+
+def test_a_kernel_that_was_moved_has_its_names_where_it_runs(tmp_path: Path) -> None:
+    path = tmp_path / "vmlinux"
+    path.write_bytes(kernel(names(), "6.12"))
+    kernel_image = Image.read(path).wait()
+    entry = kernel_image.symbols.find("entry_SYSCALL_64")
+    assert entry is not None
+    rip = entry + 0x2E60_0000
+    code = {"rip": rip, "is_64bit": 1, "page_fault": 0}
+    # Before SYSCALL is set up nobody knows.
+    kernel_image.place(code)
+    assert kernel_image.name(rip) == ""
+    kernel_image.place({**code, "lstar": rip})
+    lines = kernel_image.lines(rip, b"\x90" * 16, code)
+    assert [line.label for line in lines if line.address == rip] == ["entry_SYSCALL_64"]
+    assert kernel_image.symbols.find("entry_SYSCALL_64") == rip
+    # What does not fit says nothing about it.
+    kernel_image.place({**code, "lstar": 0x1234})
+    assert kernel_image.name(rip) == "entry_SYSCALL_64"

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdxdbg.abi.ghci import SubFunction
+from tdxdbg.backends.symbols import Symbol, Symbols
 from tdxdbg.engine import BY_NAME, Engine, KvmRun
 from tdxdbg.filters import FilterError
 from tdxdbg.session.state import State
@@ -360,3 +361,14 @@ def test_a_closed_link_hands_out_nothing() -> None:
     assert not wire.pump()
     assert got == []
     assert session.sent[-1] == "closed"
+
+
+@pytest.mark.parametrize("more", [0, 10_000])
+def test_a_wrong_name_is_compared_with_names_like_it(more: int) -> None:
+    every = [Symbol(at, 0, f"entry_{at}") for at in range(more)]
+    symbols = Symbols([*every, Symbol(1 << 20, 0, "tdx_early_init")])
+    names = Names(symbols, {"rip": BASE})
+    with pytest.raises(TargetError, match=r"did you mean tdx_early_init\?"):
+        parse_address("tdx_eraly_init", names)
+    with pytest.raises(TargetError, match=r"no symbol or register 'zz'$"):
+        parse_address("zz", names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
+
 from tdxdbg.filters import FilterError, complete, completion_start
 from tdxdbg.ui.live.targets import Address, Names, TargetError, parse_address, parse_stop
 from tdxdbg.ui.prompt import Verdict
@@ -87,6 +89,6 @@ def _symbol_words(text: str, cursor: int, names: Names) -> tuple[tuple[str, ...]
     typed = before[start:]
     if not typed:
         return (), start
-    every = [*names.symbols.names(), *names.registers]
-    found = [name for name in every if name.startswith(typed) and name != typed]
-    return tuple(found[:_NAMES_OFFERED]), start
+    every = chain(names.symbols.names(), names.registers)
+    found = (name for name in every if name.startswith(typed) and name != typed)
+    return tuple(islice(found, _NAMES_OFFERED)), start

@@ -17,6 +17,9 @@ LONGEST_WATCH: Final = 4096
 _WATCH: Final = "watch"
 _AT: Final = "at"
 _GPA: Final = "gpa"
+#: Names that a wrong one is compared with, and of more how many letters have to be right.
+_MOST_COMPARED: Final = 4096
+_ALIKE: Final = 2
 _CONVERTED: Final = re.compile(r"\s*gpa\s*(in\b|==)")
 
 
@@ -96,10 +99,17 @@ def _value(text: str, names: Names) -> int:
     if _NUMBER.fullmatch(text):
         # Addresses are written in hex everywhere on the screen.
         return int(text, 16)
-    known = [*names.symbols.names(), *names.registers]
-    near = difflib.get_close_matches(text, known, 1)
+    near = difflib.get_close_matches(text, _like(text, names), 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise TargetError(f"no symbol or register {text!r}{hint}")
+
+
+def _like(text: str, names: Names) -> list[str]:
+    """Names to compare with; of a kernel's hundred thousand those that begin alike."""
+    known = [*names.symbols.names(), *names.registers]
+    if len(known) > _MOST_COMPARED:
+        known = [name for name in known if name.startswith(text[:_ALIKE])]
+    return known[:_MOST_COMPARED]
 
 
 def parse_stop(text: str, names: Names) -> Stop:
