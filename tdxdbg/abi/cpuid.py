@@ -78,12 +78,12 @@ EXT1_EDX_SYSCALL: Final = 1 << 11
 
 #: What an emulated TD shows when nobody configures it: a CPU that has no more
 #: than the TCG core behind the emulated vCPU does. Leaves that are not here
-#: read as 0. Leaf 1 ECX: SSE3 SSSE3 CX16 SSE4.1 SSE4.2 x2APIC MOVBE POPCNT
+#: read as 0. Leaf 1 ECX: SSE3 SSSE3 CX16 PCID SSE4.1 SSE4.2 x2APIC MOVBE POPCNT
 #: TSC_DEADLINE RDRAND HYPERVISOR.
 DEFAULT: Final[Mapping[tuple[int, int], Values]] = MappingProxyType(
     {
         (0x0, 0): (0x23, 0x756E_6547, 0x6C65_746E, 0x4965_6E69),
-        (0x1, 0): (0x0008_06F8, 0x0001_0800, 0xC1F8_2201, 0x078B_FBFF),
+        (0x1, 0): (0x0008_06F8, 0x0001_0800, 0xC1FA_2201, 0x078B_FBFF),
         (0x15, 0): (1, 40, 25_000_000, 0),
         (0x8000_0000, 0): (0x8000_0008, 0, 0, 0),
         (0x8000_0001, 0): (0, 0, 1, 0x2810_0800),

@@ -80,6 +80,7 @@ CR0_PG: Final = 1 << 31
 CR4_MCE: Final = 1 << 6
 CR4_VMXE: Final = 1 << 13
 CR4_SMXE: Final = 1 << 14
+CR4_PCIDE: Final = 1 << 17
 CR4_OSXSAVE: Final = 1 << 18
 CR4_KL: Final = 1 << 19
 CR4_PKE: Final = 1 << 22

@@ -109,31 +109,28 @@ def parse(image: bytes, name: str) -> Tdvf:
 
 
 def without_variables(image: Tdvf) -> Tdvf:
-    """The same firmware before anybody set a variable: it has no Secure Boot keys either.
+    """The same firmware before anybody set a variable, so without Secure Boot's keys.
 
-    Raises BackendError where there is no store of variables.
+    What is no store of variables stays.
     """
     sections = tuple(
-        section._replace(data=_emptied(section.data, image.name))
-        if section.kind is Kind.CFV
-        else section
+        section._replace(data=_emptied(section.data)) if section.kind is Kind.CFV else section
         for section in image.sections
     )
-    if sections == image.sections:
-        raise BackendError(f"{image.name} has no variables that could be left out")
     return image._replace(sections=sections)
 
 
-def _emptied(volume: bytes, name: str) -> bytes:
-    """A firmware volume that begins with a variable store (PI 1.8, volume 3, 3.2.1; EDK2
-    VariableFormat.h): erased flash is ones.
+def _emptied(volume: bytes) -> bytes:
+    """A firmware volume whose first thing is a variable store, erased to ones.
+
+    Layout: PI specification 1.8, volume 3, 3.2.1; EDK2 VariableFormat.h.
     """
     if len(volume) < _VOLUME.size or volume[_FVH_AT : _FVH_AT + 4] != b"_FVH":
-        raise _broken(name, "its configuration volume has no header")
+        return volume
     header = int(_VOLUME.unpack_from(volume)[0])
-    if volume[header : header + _GUID] != _VARIABLES or header + _STORE.size > len(volume):
-        raise _broken(name, "its configuration volume has no variable store")
     first = header + _STORE.size
+    if volume[header : header + _GUID] != _VARIABLES or first > len(volume):
+        return volume
     end = max(first, min(header + int(_STORE.unpack_from(volume, header)[0]), len(volume)))
     return volume[:first] + b"\xff" * (end - first) + volume[end:]
 

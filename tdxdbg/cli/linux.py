@@ -29,6 +29,17 @@ DEFAULT_COMMAND_LINE: Final = "console=ttyS0 earlyprintk=ttyS0"
     default=DEFAULT_COMMAND_LINE,
     help=f"The command line. Default: {DEFAULT_COMMAND_LINE}.",
 )
+@click.option(
+    "--firmware",
+    metavar="FILE",
+    default="",
+    help="A TDVF image (OVMF for TDX), which then boots the kernel, a bzImage.",
+)
+@click.option(
+    "--keep-variables",
+    is_flag=True,
+    help="With --firmware: leave in what its variable store holds, such as Secure Boot's keys.",
+)
 @click.option("--record", metavar="FILE", help="Write the recording to a new file.")
 @click.option("--headless", is_flag=True, help="No screen: the serial console on standard output.")
 @click.option("--until", metavar="TEXT", help="With --headless: stop when the console says this.")
@@ -48,6 +59,8 @@ def command(
 
     if until is not None and not headless:
         raise click.UsageError("--until goes with --headless; in the debugger, type: c TEXT")
+    if td["keep_variables"] and not td["firmware"]:
+        raise click.UsageError("--keep-variables goes with --firmware")
     config = _config(image, **td)
     try:
         return _headless(config, until) if headless else _screen(config, theme, ascii_only)
@@ -65,6 +78,8 @@ def _config(
     policies: tuple[str, ...],
     initrd: str,
     append: str,
+    firmware: str,
+    keep_variables: bool,
     record: str | None,
 ) -> LiveConfig:
     from tdxdbg.session import LiveConfig
@@ -80,6 +95,8 @@ def _config(
         linux=True,
         initrd=initrd,
         append=append,
+        firmware=firmware,
+        keep_variables=keep_variables,
     )
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from tdxdbg import __version__
-from tdxdbg.backends.emulated import linux
+from tdxdbg.backends.emulated import linux, tdvf
 from tdxdbg.backends.emulated.images import GuestOptions, LoadedGuest, build
 from tdxdbg.backends.emulated.td import open_machine
+from tdxdbg.backends.tdvf import read_tdvf, without_variables
 from tdxdbg.engine import BY_NAME, Td
 from tdxdbg.session.config import STEPS_OF_EXIT, LiveConfig, locate
 from tdxdbg.session.policies import load_policies
@@ -23,6 +24,8 @@ _MIB: Final = 1 << 20
 #: The interrupt of a sample guest's serial port, to vCPU 0 (guests/README.md).
 SERIAL_VECTOR: Final = 0x24
 
+_Loaded = LoadedGuest | linux.LoadedLinux | tdvf.LoadedFirmware
+
 
 def open_world(
     config: LiveConfig, poll: Callable[[], bool], wait: Callable[[float], object] | None = None
@@ -32,16 +35,7 @@ def open_world(
     Raises BackendError, SessionError and TraceError, each one line.
     """
     loaded = _linux(config) if config.linux else _guest(config)
-    ram = tuple((slot.gpa, slot.size) for slot in loaded.config.ram)
-    board = Board(
-        ram=ram,
-        gpaw=loaded.td.gpaw,
-        maxphyaddr=loaded.td.maxphyaddr,
-        serial_vector=0 if config.linux else SERIAL_VECTOR,
-        chipset=Chipset.PC if config.linux else Chipset.NONE,
-        vcpus=loaded.config.params.num_vcpus,
-    )
-    vmm = Vmm(load_policies(config.policies), board)
+    vmm = Vmm(load_policies(config.policies), _board(loaded))
     td = vmm.td(loaded.td)
     machine = open_machine(loaded.config)
     run = Run(machine, td, BY_NAME[config.generation], vmm)
@@ -55,6 +49,22 @@ def open_world(
     return world, recorder
 
 
+def _board(loaded: _Loaded) -> Board:
+    board = Board(
+        ram=tuple((slot.gpa, slot.size) for slot in loaded.config.ram),
+        gpaw=loaded.td.gpaw,
+        maxphyaddr=loaded.td.maxphyaddr,
+        vcpus=loaded.config.params.num_vcpus,
+    )
+    if isinstance(loaded, LoadedGuest):
+        return board._replace(serial_vector=SERIAL_VECTOR)
+    if isinstance(loaded, linux.LoadedLinux):
+        return board._replace(chipset=Chipset.PC)
+    return board._replace(
+        chipset=Chipset.Q35, ram=(loaded.ram,), rom=(loaded.rom,), fw_cfg=loaded.content
+    )
+
+
 def _guest(config: LiveConfig) -> LoadedGuest:
     path, vcpus = locate(config.guest)
     options = GuestOptions(
@@ -66,7 +76,8 @@ def _guest(config: LiveConfig) -> LoadedGuest:
     return build(path, options)
 
 
-def _linux(config: LiveConfig) -> linux.LoadedLinux:
+def _linux(config: LiveConfig) -> linux.LoadedLinux | tdvf.LoadedFirmware:
+    """The kernel, or the firmware that boots it."""
     options = linux.LinuxOptions(
         ram_bytes=config.memory * _MIB,
         gpaw=config.gpaw,
@@ -75,7 +86,11 @@ def _linux(config: LiveConfig) -> linux.LoadedLinux:
         append=config.append,
         seed=config.seed,
     )
-    return linux.build(Path(config.guest), options)
+    kernel = Path(config.guest)
+    if not config.firmware:
+        return linux.build(kernel, options)
+    image = read_tdvf(Path(config.firmware))
+    return tdvf.build(image if config.keep_variables else without_variables(image), kernel, options)
 
 
 def metadata(config: LiveConfig, td: Td) -> TraceMeta:
@@ -90,5 +105,6 @@ def metadata(config: LiveConfig, td: Td) -> TraceMeta:
             "policies": list(config.policies),
             "seed": config.seed,
             **({"append": config.append} if config.linux else {}),
+            **({"firmware": config.firmware} if config.firmware else {}),
         },
     )

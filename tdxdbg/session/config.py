@@ -27,13 +27,13 @@ class LiveConfig:
 
     `guest`: a sample guest's name, an ELF or a flat file; with `linux` the bzImage
     or vmlinux of a kernel, with `initrd` (a file) and `append` (its command line).
-    `kernel`: a
-    generation's name, "" the newest. `vcpus`: 0 is what the guest is made for.
-    `memory` in MiB. `policies` of the VMM, by name. `record`: where the
-    recording goes. `seed`: for RDRAND and RDSEED. `exits` and `instructions`:
-    after how many the run stops for good, 0 never. Exits are those from the TD;
-    as one MapGPA can be 2^30 exits to userspace, STEPS_OF_EXIT engine steps for
-    each end it too.
+    `firmware`: a TDVF image that boots the kernel, "" none; its variables are
+    left out unless `keep_variables`. `kernel`: a generation's name, "" the
+    newest. `vcpus`: 0 is what the guest is made for. `memory` in MiB.
+    `policies` of the VMM, by name. `record`: where the recording goes. `seed`:
+    for RDRAND and RDSEED. `exits` and `instructions`: after how many the run
+    stops for good, 0 never. Exits are those from the TD; as one MapGPA can be
+    2^30 exits to userspace, STEPS_OF_EXIT engine steps for each end it too.
     """
 
     guest: str
@@ -49,6 +49,8 @@ class LiveConfig:
     linux: bool = False
     initrd: str = ""
     append: str = ""
+    firmware: str = ""
+    keep_variables: bool = False
 
     def __post_init__(self) -> None:
         if self.kernel and self.kernel not in BY_NAME:
@@ -63,10 +65,11 @@ class LiveConfig:
                 raise SessionError(f"{name} {value!r}: give a number from 0 to {most}")
         if len(self.policies) > _MOST_POLICIES:
             raise SessionError(f"{len(self.policies)} policies: at most {_MOST_POLICIES}")
-        if type(self.linux) is not bool:
-            raise SessionError(f"linux {self.linux!r}: give true or false")
+        for name in ("linux", "keep_variables"):
+            if type(getattr(self, name)) is not bool:
+                raise SessionError(f"{name} {getattr(self, name)!r}: give true or false")
         texts: tuple[object, ...]
-        texts = (self.guest, self.record, self.initrd, self.append, *self.policies)
+        texts = (self.guest, self.record, self.initrd, self.append, self.firmware, *self.policies)
         for text in texts:
             if not isinstance(text, str) or len(text) > _LONGEST or "\0" in text:
                 raise SessionError(f"{str(text)[:40]!r} is no name of a guest, file or policy")

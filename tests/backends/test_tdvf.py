@@ -133,8 +133,7 @@ def test_a_damaged_image_is_read_or_refused(seed: int, count: int) -> None:
         for section in found.sections:
             assert len(section.data) <= section.size
             assert not section.gpa % 4096
-        with suppress(BackendError):
-            without_variables(found)
+        assert len(without_variables(found).sections) == len(found.sections)
 
 
 def test_without_variables() -> None:
@@ -150,29 +149,23 @@ def test_without_variables() -> None:
 
 
 @pytest.mark.parametrize(
-    ("volume", "reason"),
+    "volume",
     [
-        (b"", "its configuration volume has no header"),
-        (variables(header=0x2000)[:0x2000], "its configuration volume has no variable store"),
-        (variables()[:0x48], "its configuration volume has no variable store"),
+        pytest.param(b"", id="no header"),
+        pytest.param(variables(header=0x2000)[:0x2000], id="nothing in it"),
+        pytest.param(variables()[:0x48], id="another thing in it"),
+        pytest.param(variables(0), id="a store of no size"),
+        pytest.param(variables(0x1C), id="an empty store"),
     ],
 )
-def test_no_variables_to_leave_out(volume: bytes, reason: str) -> None:
-    with pytest.raises(BackendError, match=reason):
-        without_variables(parse(tdvf(volume=volume), "fw.fd"))
+def test_no_variables_to_leave_out(volume: bytes) -> None:
+    found = parse(tdvf(volume=volume), "fw.fd")
+    assert without_variables(found) == found
 
 
-def test_no_volume_for_variables() -> None:
-    with pytest.raises(BackendError, match="has no variables that could be left out"):
-        without_variables(parse(tdvf((USUAL[0], USUAL[3])), "fw.fd"))
-
-
-@pytest.mark.parametrize("size", [0, 0x1C, 0xFFFF_FFFF])
-def test_a_store_of_any_size(size: int) -> None:
-    found = parse(tdvf(volume=variables(size)), "fw.fd")
-    with suppress(BackendError):
-        emptied = without_variables(found)
-        assert len(emptied.sections[1].data) == 0x2000
+def test_a_store_that_says_it_is_huge() -> None:
+    emptied = without_variables(parse(tdvf(volume=variables(0xFFFF_FFFF)), "fw.fd"))
+    assert emptied.sections[1].data[100:] == b"\xff" * (0x2000 - 100)
 
 
 def test_the_real_firmware() -> None:

@@ -4,7 +4,7 @@ A table by exit code, with one method for each; the TDX module decides what the
 guest sees, this file does it. `None` says that the vCPU can go on, a
 `ModuleExit` that the host has it.
 
-The emulated CPU has no XSAVE, PCID, SMEP, SMAP, FSGSBASE and later features:
+The emulated CPU has no XSAVE, SMEP, SMAP, FSGSBASE and later features:
 CR4 bits of those are a #GP, which is what a CPU without them does, and
 XSETBV stays a #UD.
 """
@@ -17,7 +17,17 @@ from typing import Final
 from tdxdbg.abi import vmx
 from tdxdbg.abi import vmx_instructions as ins
 from tdxdbg.abi.regs import RAX, RCX, RDX, U64
-from tdxdbg.backends.emulated import apic, clock, decode, gla, paging, shared, system_calls, vmcb
+from tdxdbg.backends.emulated import (
+    apic,
+    clock,
+    decode,
+    gla,
+    paging,
+    pcid,
+    shared,
+    system_calls,
+    vmcb,
+)
 from tdxdbg.backends.emulated import context as ctx
 from tdxdbg.backends.emulated.cpu import Exit
 from tdxdbg.backends.emulated.cpu import Kind as End
@@ -31,7 +41,7 @@ from tdxdbg.module.results import Kind, ModuleExit, Result
 _EFER: Final = 0xC000_0080
 _TSC: Final = 0x10
 _TSC_AUX: Final = 0xC000_0103
-_CR4_POSSIBLE: Final = 0x7FF
+_CR4_POSSIBLE: Final = 0x7FF | ins.CR4_PCIDE
 _DR6_BS: Final = 1 << 14
 _DEBUG_STATUS: Final = 0xE00F
 _DR7_GD: Final = 1 << 13
@@ -66,6 +76,7 @@ class Handler:
             vmcb.SHUTDOWN: self._shutdown,
             vmcb.VMMCALL: self._undefined,
             vmcb.WRITE_CR0: self._write_cr,
+            vmcb.WRITE_CR3: self._write_cr3,
             vmcb.WRITE_CR4: self._write_cr,
             vmcb.READ_CR8: self._cr8,
             vmcb.WRITE_CR8: self._cr8,
@@ -338,9 +349,21 @@ class Handler:
             if result.kind != Kind.NATIVE:
                 return self._apply(vcpu, result, mov.length)
             value = context.q[ctx.GPRS + mov.general]
-            if number == 4 and value & ~_CR4_POSSIBLE:
+            if (number == 4 and value & ~_CR4_POSSIBLE) or pcid.is_refused(context, number, value):
                 return self._deliver(vcpu, _GP)
-        return self._natively(vcpu, 0, 1 << 16 + number)
+        exit_ = self._natively(vcpu, 0, 1 << 16 + number)
+        pcid.follow(context)
+        return exit_
+
+    def _write_cr3(self, vcpu: Vcpu, end: Exit) -> ModuleExit | None:
+        context = vcpu.context
+        mov = decode.mov_special(self._code(vcpu), is_64bit=context.is_64bit)
+        if mov is None:
+            return self._deliver(vcpu, _UD)
+        pcid.load_cr3(context, context.q[ctx.GPRS + mov.general])
+        self._platform.cpu.flush_tlb()
+        self._advance(vcpu, mov.length, 0)
+        return None
 
     def _natively(self, vcpu: Vcpu, intercept: int, mask: int) -> ModuleExit | None:
         """Let the CPU do it; another exit of the same instruction is handled as such."""

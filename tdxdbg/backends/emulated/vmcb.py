@@ -19,6 +19,7 @@ EXIT_BASE: Final = 0x100
 READ_CR0: Final = 0x00
 READ_CR8: Final = 0x08
 WRITE_CR0: Final = 0x10
+WRITE_CR3: Final = 0x13
 WRITE_CR4: Final = 0x14
 WRITE_CR8: Final = 0x18
 READ_DR0: Final = 0x20

@@ -463,6 +463,36 @@ handler:
     pop %r12
     done
 """,
+    "pcid": r"""
+    mov %cr4, %rax
+    bts $17, %rax
+    mov %rax, %cr4
+    mov %cr4, %r12
+    mov %cr3, %rbx
+    lea 5(%rbx), %rax
+    bts $63, %rax
+    mov %rax, %cr3
+    mov %cr3, %r13
+    tdvmcall 0x2020
+    mov %cr0, %rax
+    btr $31, %rax
+    mov %rax, %cr0
+    mov %cr4, %rax
+    btr $17, %rax
+    mov %rax, %cr4
+    bts $17, %rax
+    mov %rax, %cr4
+    mov %cr3, %r13
+    mov %rbx, %cr3
+    mov %cr3, %r14
+    mov %rbp, %r12
+    done
+    .org 0x1000 + 32*13
+    inc %rbp
+    add $8, %rsp
+    addq $3, (%rsp)
+    iretq
+""",
     "two": r"""
     mov $0x500000, %rsi
     mov $50, %ebx
@@ -869,6 +899,16 @@ IMAGES: Final[dict[str, tuple[tuple[int, str], ...]]] = {
             "660f01cc0f20e0480d000004000f22e0",
         ),
         (0x11A0, "415c41bb030001004531d2b9ccff000031c0660f01cc"),
+    ),
+    "pcid": (
+        (
+            0x0,
+            "0f20e0480fbae8110f22e0410f20e40f20db488d4305480fbae83f0f22d8410f20dd41bb2020"
+            "00004531d2b9ccff000031c0660f01cc0f20c0480fbaf01f0f22c00f20e0480fbaf0110f22e0"
+            "480fbae8110f22e0410f20dd0f22db410f20de4989ec41bb030001004531d2b9ccff000031c0"
+            "660f01cc",
+        ),
+        (0x11A0, "48ffc54883c408488304240348cf"),
     ),
     "two": (
         (

@@ -278,6 +278,13 @@ def test_control_and_debug_registers() -> None:
     assert (last_regs(last).r11, last_regs(last).r12) == (REPORT_FATAL, 0)
 
 
+def test_process_context_identifiers() -> None:
+    """CR3 keeps a PCID and not bit 63; #GP for PG = 0, and for PCIDE while CR3 has a PCID."""
+    exits, last = run(machine("pcid", [13]))
+    assert exits[0].regs[12:14] == (0x2_0660, 0x1_0005)
+    assert last_regs(last)[12:15] == (2, 0x1_0005, 0x1_0000)
+
+
 def test_code_that_changes_itself_runs_as_it_is_now() -> None:
     exits, _ = run(machine("selfmod"))
     assert exits[0].regs.r12 == 0x4A
