@@ -224,8 +224,8 @@ INTERVENTIONS: Final[dict[str, Ask]] = {
     "serial": serial,
 }
 
-#: Those that do not wait for a guest that runs to stop: somebody types into it.
-MEANWHILE: Final = frozenset({"serial"})
+#: Those that do not wait for a guest that runs to stop: they come to it from outside.
+MEANWHILE: Final = frozenset({"inject", "serial"})
 
 
 # --- addresses ------------------------------------------------------------------------

@@ -185,6 +185,14 @@ _LIVE_INSTEAD: Final[tuple[Key, ...]] = (
     Key("edit", "e", "edit", "e", "edit userspace's answer to the exit that is held", RUN),
     Key("undo", "u", "undo", "u", "back to the answer that the VMM proposed", RUN),
     Key("last", "G,end", "end(1)", "G", "", MOVE),
+    Key(
+        "run_to",
+        "t",
+        "run_to(1)",
+        "t",
+        "run to, back to an exit, a bookmark, a condition, console text",
+        MOVE,
+    ),
     Key("focus", "1,2,3,4,5,6,7,8,9", "digit({key})", "1..9 0", "focus that pane", PANES),
     Key("digit", "0", "digit({key})", "0..9", "a count, for G", PANES),
     Key(
@@ -202,6 +210,14 @@ _LIVE_RUN: Final[tuple[Key, ...]] = (
     Key("instruction_back", "I", "instruction(-1)", "I", "", RUN),
     Key("continue", "c", "cont(1)", "c", "run on, back, to a breakpoint or the end", RUN),
     Key("continue_back", "C", "cont(-1)", "C", "", RUN),
+    Key(
+        "type",
+        "A",
+        "type",
+        "A",
+        "type into the guest's serial console, until Ctrl-]; also Enter in pane 0",
+        RUN,
+    ),
     Key("inject", "r", "inject", "r", "raise an interrupt", RUN),
     Key("breakpoint", "b", "breakpoint", "b", "set a breakpoint; list them", RUN),
     Key("breakpoints", "B", "breakpoints", "B", "", RUN),
@@ -272,6 +288,7 @@ _LOOK: Final[Hints] = (
 _STEP: Final = (("step", "step_back"), "step")
 _BREAK: Final = (("breakpoint",), "break")
 _HELP: Final = (("help",), "help")
+_TYPE: Final = (("type",), "type")
 #: The same of a live run, by what the guest is doing.
 LIVE_HINTS: Final[dict[str, Hints]] = {
     "held": (
@@ -282,7 +299,7 @@ LIVE_HINTS: Final[dict[str, Hints]] = {
         _STEP, (("continue", "continue_back"), "run"),
         (("instruction", "instruction_back"), "instruction"), _BREAK, _HELP, *_LOOK,
     ),
-    "running": ((("interrupt",), "stop"), _HELP, *_LOOK),
+    "running": ((("interrupt",), "stop"), _TYPE, _HELP, *_LOOK),
     "past": (
         _STEP, (("follow",), "present"), (("fork",), "fork"),
         (("instruction", "instruction_back"), "instruction"), (("continue_back",), "run back"),
@@ -296,6 +313,18 @@ LIVE_HINTS: Final[dict[str, Hints]] = {
         _STEP, (("restart",), "again"), (("worlds",), "worlds"), _HELP, *_LOOK,
     ),
 }  # fmt: skip
+
+
+def _with_typing(hints: Hints) -> Hints:
+    return *hints[:3], _TYPE, *hints[3:]
+
+
+#: Of a guest with a shell, one types into it wherever it can read that.
+LINUX_HINTS: Final[dict[str, Hints]] = {
+    **LIVE_HINTS,
+    "held": _with_typing(LIVE_HINTS["held"]),
+    "in_td": _with_typing(LIVE_HINTS["in_td"]),
+}
 
 BY_ID: Final[dict[str, Key]] = {key.id: key for key in (*KEYS, *LIVE_KEYS)}
 

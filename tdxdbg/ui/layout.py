@@ -305,3 +305,41 @@ LIVE: Final = Plan(
     },
     news=True,
 )  # fmt: skip
+
+# --- a live run of Linux ----------------------------------------------------------------
+
+#: Its console has the whole width of 80 columns at least, which is what a shell reckons with.
+_TERMINAL: Final = 82
+_LINUX_FULL: Final = (
+    Band((Place((QUEUE,), 5), Place((REGISTERS,), 3, 44)), 10),
+    Band((Place((DECODE,), 9), Place((UAPI,), 8), Place((GPA_MAP, CHAIN, LANES), 7)), 10),
+    Band((Place((CODE, MEMORY, HEX)), Place((CONSOLE,), 2, _TERMINAL)), 16),
+)
+LINUX: Final = Plan(
+    LIVE.panes,
+    {
+        "tabs": (
+            Band((
+                Place((QUEUE,), 3),
+                Place((UAPI, DECODE, REGISTERS, CODE, GPA_MAP, MEMORY, CHAIN, LANES, HEX), 2),
+            ), 8),
+            Band((Place((CONSOLE,)),), 13),
+        ),
+        "tall": (
+            Band((Place((QUEUE,)),), 2),
+            Band((Place((DECODE,)), Place((REGISTERS,))), 2),
+            Band((Place((UAPI, CHAIN, CODE)), Place((GPA_MAP, LANES, HEX, MEMORY))), 2),
+            Band((Place((CONSOLE,)),), 4),
+        ),
+        "flat": _LINUX_FULL,
+        "full": _LINUX_FULL,
+        "wide": (
+            Band((Place((QUEUE,), 4), Place((REGISTERS,), 2, 44), Place((GPA_MAP,), 2)), 8),
+            Band((Place((DECODE,), 5), Place((UAPI,), 5), Place((CHAIN,), 4), Place((HEX,), 4)), 7),
+            Band((
+                Place((CODE,), 6), Place((MEMORY, LANES), 4), Place((CONSOLE,), 8, _TERMINAL),
+            ), 10),
+        ),
+    },
+    news=True,
+)  # fmt: skip

@@ -19,8 +19,19 @@ from tdxdbg.ui.screen import QuietApp, Result
 class Typed(QuietApp[Result], inherit_bindings=False):
     """An app whose keys do not overtake each other."""
 
+    def take_key(self, event: events.Key) -> bool:
+        """Whether the app itself has used a key, before it means anything else."""
+        return False
+
+    def take_paste(self, event: events.Paste) -> bool:
+        """The same for text that is pasted."""
+        return False
+
     async def on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.Key) and not event.is_forwarded and await self._done(event):
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            if self.take_key(event) or await self._done(event):
+                return
+        elif isinstance(event, events.Paste) and not event.is_forwarded and self.take_paste(event):
             return
         await super().on_event(event)
 

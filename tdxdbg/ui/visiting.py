@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from tdxdbg.breakpoints import Row
 from tdxdbg.decode.text import Safe
@@ -27,6 +27,9 @@ _NOTHING: Final = (own("no match after this exit"), own("no match before it"))
 class Visiting(Breaking, Marking, inherit_bindings=False):
     """`t` and `T`."""
 
+    #: How to ask where to run to, and back to.
+    RUN_TO: ClassVar[tuple[Safe, ...]] = _ABOUT
+
     def action_run_to(self, direction: int, text: str | None = None) -> None:
         """On (1) or back (-1) to a place; without a text, ask for it."""
         self._quiet()
@@ -34,8 +37,9 @@ class Visiting(Breaking, Marking, inherit_bindings=False):
             self._run_to(text, direction)
             return
         judge = self.judge_run_to if direction > 0 else self.judge_back_to
+        about = self.RUN_TO if direction > 0 else _ABOUT
         prompt = ConditionPrompt(
-            _TITLES[direction < 0], _ABOUT, judge, self.palette, self.ascii_only, "",
+            _TITLES[direction < 0], about, judge, self.palette, self.ascii_only, "",
             self.conditions,
         )  # fmt: skip
 

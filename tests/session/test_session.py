@@ -246,6 +246,14 @@ def test_somebody_types_while_it_runs() -> None:
         assert past.console() == session.console()
 
 
+def test_an_interrupt_is_raised_while_it_runs() -> None:
+    with Session.open(ENDLESS, memory=4) as session:
+        request = session.send("cont")
+        assert session.inject(0x40).is_in_td
+        session.interrupt()
+        assert wait_for(session, request).value.why == "interrupted"
+
+
 def test_what_is_typed_waits_behind_what_was_asked_before() -> None:
     with Session.open("echo_serial", kernel="exits-v1") as session:
         asked = [session.send("cont"), session.send("edit"), session.send("serial", data=b"a")]

@@ -49,7 +49,7 @@ def io_out(letter: int) -> TdExit:
     return tdvmcall(SubFunction.IO, r12=1, r13=1, r14=0x3F8, r15=letter)
 
 
-def mapgpa_guest(letters: bytes = b"hi\n\x1b[31mevil\n") -> Guest:
+def mapgpa_guest(letters: bytes = b"hi\n\x1b[31nevil\n") -> Guest:
     """Writes to the serial port, converts 8 MiB by Linux's rules, reads a port, halts."""
     for letter in letters:
         yield io_out(letter)
@@ -80,7 +80,7 @@ class FakeSession:
 
     def __init__(
         self, path: Path | None, *, edits: dict[int, dict[str, Any]] | None = None,
-        world: str = "live", slow: bool = False, letters: bytes = b"hi\n\x1b[31mevil\n",
+        world: str = "live", slow: bool = False, letters: bytes = b"hi\n\x1b[31nevil\n",
     ) -> None:  # fmt: skip
         self.path, self.slow, self.letters = path, slow, letters
         self.edits = edits if edits is not None else {}
@@ -285,13 +285,16 @@ class FakeSession:
         self.memory[0x10] ^= 0xFF
         return self.state
 
-    def _do_cont(self, until: str = "") -> State:
+    def _do_cont(self, until: str = "", serial: bytes = b"", paced: bool = False) -> State:
         wanted = Breakpoints()
         if until:
             wanted.add_exit(until)
         for _ in range(500):
             self._advance()
             if self.state.where == "ended":
+                break
+            if serial and self.console.endswith(serial):
+                self.state = replace(self.state, why="step", detail="the serial port")
                 break
             if self._hits(wanted):
                 self.state = replace(self.state, why="step", detail=until)
@@ -303,6 +306,15 @@ class FakeSession:
                 text = next(item.text for item in self.breakpoints if item.number == hits[0])
                 self.state = replace(self.state, why="breakpoint", detail=text)
                 break
+        return self.state
+
+    def _do_serial(self, data: bytes) -> State:
+        """The guest echoes what it gets, if it runs."""
+        if self.state.world == "past":
+            raise TdxdbgError("this is the past")
+        if self._running:
+            self.console += data.replace(b"\r", b"\r\n")
+            self.state = replace(self.state, console=len(self.console))
         return self.state
 
     def _do_edit(self, fields: dict[str, Any]) -> State:

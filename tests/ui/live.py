@@ -16,7 +16,12 @@ from tests.ui.screens import screen_text
 
 
 def live_app(
-    folder: Path, *, ascii_only: bool = False, program: FakeProgram | None = None, **options: Any
+    folder: Path,
+    kind: type[LiveApp] = LiveApp,
+    *,
+    ascii_only: bool = False,
+    program: FakeProgram | None = None,
+    **options: Any,
 ) -> LiveApp:
     """The app on the scripted guest, which records into `folder`."""
     made = [0]
@@ -25,7 +30,7 @@ def live_app(
         made[0] += 1
         return FakeSession(folder / f"run{made[0]}.tdxt", **options)
 
-    return LiveApp(
+    return kind(
         start(),
         choose(load_themes(), None),
         program=program or FakeProgram(),

@@ -15,6 +15,7 @@ from tdxdbg.ui.layout import (
     HEX,
     HINTS,
     LANES,
+    LINUX,
     LIVE,
     MEMORY,
     NEWS,
@@ -34,7 +35,7 @@ from tdxdbg.ui.layout import (
 
 PANES = REPLAY.panes
 WITHOUT_HEX = REPLAY.only(set(PANES) - {HEX})
-PLANS = (REPLAY, LIVE, WITHOUT_HEX, REPLAY.only({QUEUE, DECODE, LANES}))
+PLANS = (REPLAY, LIVE, LINUX, WITHOUT_HEX, REPLAY.only({QUEUE, DECODE, LANES}))
 
 
 @st.composite

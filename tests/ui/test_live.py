@@ -74,7 +74,7 @@ async def test_continue_runs_to_the_end_and_says_why(app: LiveApp) -> None:
         await press(pilot, "c")
         assert badge_text(app) == " LIVE  ENDED "
         assert "ended: halted for \\x1b[1mgood" in app.news.text
-        assert "\\x1b[31mevil" in pane_text(app, CONSOLE)
+        assert "\\x1b[31nevil" in pane_text(app, CONSOLE)
         await press(pilot, "s")
         assert "has ended" in app.hints.message
 

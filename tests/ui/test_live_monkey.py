@@ -15,6 +15,7 @@ from tests.ui.screens import screen_text
 KEYS = [name for key in LIVE_KEYS for name in key.keys.split(",")]
 #: Those end it or stop the process.
 LEAVE = {"q", "ctrl+q", "ctrl+c", "ctrl+z"}
+LEAVE_TYPING = "ctrl+right_square_bracket"
 TYPED = [*"0123456789abcdefx+- ", "enter", "escape", "tab", "backspace"]
 WORDS = ("LIVE", "PAST", "FORK")
 DOES = ("RUNNING", "HELD", "IN TD", "ENDED", "DIED", "back")
@@ -27,6 +28,8 @@ async def monkey(folder: Path, seed: int, count: int) -> None:
     async with app.run_test(size=choice.choice([(80, 24), (120, 40), (50, 12)])) as pilot:
         for _ in range(count):
             pressed = choice.choice(TYPED if len(app.screen_stack) > 1 else keys)
+            if app.typing and choice.random() < 0.3:
+                pressed = LEAVE_TYPING
             await pilot.press(pressed)
             assert app.crash is None
             if choice.random() < 0.1:
@@ -35,7 +38,7 @@ async def monkey(folder: Path, seed: int, count: int) -> None:
                 session_of(app).die()
         while len(app.screen_stack) > 1:
             await pilot.press("escape")
-        await pilot.press("escape")
+        await pilot.press(LEAVE_TYPING, "escape")
         await pilot.pause(0.2)
         badges = "".join(text for text, _ in app.status.badges)
         assert any(word in badges for word in WORDS), badges

@@ -12,68 +12,21 @@ from tdxdbg.engine import BY_NAME, Engine, KvmRun
 from tdxdbg.filters import FilterError
 from tdxdbg.session.state import State
 from tdxdbg.ui.answer.form import AnswerForm, Value, WrongValueError, parse_value, value_text
-from tdxdbg.ui.live.judge import judge_address, judge_stop, judge_vector
-from tdxdbg.ui.live.serial import LONGEST, MOST_LINES, SerialText
-from tdxdbg.ui.live.targets import Names, TargetError, parse_address, parse_stop
+from tdxdbg.ui.live.judge import (
+    judge_address,
+    judge_stop,
+    judge_vector,
+    judge_written,
+    with_console,
+)
+from tdxdbg.ui.live.targets import Names, TargetError, parse_address, parse_stop, parse_written
 from tdxdbg.ui.live.wire import Wire
-from tdxdbg.ui.live.words import Situation, badges, news
+from tdxdbg.ui.live.words import Situation, badges, news, typing_words
+from tdxdbg.ui.prompt import Verdict
 from tests.ui.demo import SHARED, TD, tdvmcall
 from tests.ui.fake import BASE, FakeEvent, FakeProgram
 
 NAMES = Names(FakeProgram.symbols, {"rsp": 0x24000, "rip": BASE})
-
-
-# --- the serial console -------------------------------------------------------------------
-
-
-def lines(text: SerialText, limit: int | None = None) -> list[bytes]:
-    return [line.data for line in text.lines(limit)]
-
-
-@pytest.mark.parametrize(
-    ("data", "shown"),
-    [
-        (b"", [b""]),
-        (b"a", [b"a"]),
-        (b"a\n", [b"a", b""]),
-        (b"a\r\nb\n\nc", [b"a", b"b", b"", b"c"]),
-        (b"a\rb\x0bc\x85d", [b"a\rb\x0bc\x85d"]),
-        (b"x" * (LONGEST + 3), [b"x" * LONGEST, b"xxx"]),
-    ],
-)
-def test_only_line_feeds_end_lines(data: bytes, shown: list[bytes]) -> None:
-    text = SerialText()
-    text.feed(data)
-    assert lines(text) == shown
-    assert text.total == len(data)
-
-
-@given(st.lists(st.binary(max_size=40)), st.integers(0, 400))
-def test_in_pieces_or_at_once_is_the_same(pieces: list[bytes], limit: int) -> None:
-    whole, parts = SerialText(), SerialText()
-    whole.feed(b"".join(pieces))
-    for piece in pieces:
-        parts.feed(piece)
-    assert whole.lines() == parts.lines()
-    cut = SerialText()
-    cut.feed(b"".join(pieces)[:limit])
-    assert b"\n".join(lines(whole, limit)).rstrip(b"\r\n") == b"\n".join(lines(cut)).rstrip(b"\r\n")
-
-
-def test_what_was_not_kept_is_said() -> None:
-    text = SerialText()
-    text.feed(b"a\nb")
-    text.skip(100)
-    text.feed(b"c\n")
-    assert lines(text) == [b"a", b"b", b"(100 bytes left out)", b"c", b""]
-    assert text.total == 105
-
-
-def test_it_does_not_grow_without_bound() -> None:
-    text = SerialText()
-    text.feed(b"a\n" * (MOST_LINES + 10))
-    assert len(text.lines()) == MOST_LINES + 1
-    assert text.dropped == 10
 
 
 # --- an answer ----------------------------------------------------------------------------
@@ -241,6 +194,62 @@ def test_prompts_take_any_text(text: str, cursor: int) -> None:
     judge_stop(text, cursor, NAMES)
     judge_address(text, cursor, NAMES)
     judge_vector(text, cursor)
+    judge_written(f"console {text}", cursor, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("console login:", b"login:"),
+        ("  console  ~ #  ", b"~ #"),
+        (r"console ~ #\x20", b"~ # "),
+        (r"console a\r\n\t\\n", b"a\r\n\t\\n"),
+        ("console é", b"\xc3\xa9"),
+        ("console.x", None),
+        ("415", None),
+        ("retry", None),
+        ("", None),
+    ],
+)
+def test_a_text_that_the_guest_is_to_write(text: str, written: bytes | None) -> None:
+    assert parse_written(text) == written
+    verdict = judge_written(text, len(text), 1)
+    assert (verdict is None) == (written is None)
+    assert verdict is None or verdict.good
+
+
+@pytest.mark.parametrize(
+    ("text", "direction", "says"),
+    [
+        ("console", 1, "what the guest is to write"),
+        ("console ", 1, "what the guest is to write"),
+        ("console x", -1, "t goes on"),
+        (r"console \q", 1, "is none of"),
+        ("console a\\", 1, "is none of"),
+        (r"console \x4", 1, "is none of"),
+        ("console " + "x" * 4097, 1, "4,097 bytes: wait for at most 4,096"),
+    ],
+)
+def test_what_cannot_be_waited_for_says_why(text: str, direction: int, says: str) -> None:
+    with pytest.raises(TargetError, match=says):
+        parse_written(text, direction)
+    verdict = judge_written(text, 0, direction)
+    assert verdict is not None
+    assert not verdict.good
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "start"),
+    [
+        ("c", ("console ", "cpu"), 0),
+        (" con", ("console ",), 1),
+        ("", ("cpu",), 0),
+        ("x", ("cpu",), 0),
+    ],
+)
+def test_the_word_for_it_is_offered(text: str, words: tuple[str, ...], start: int) -> None:
+    verdict = with_console(Verdict(False, "", 0, ("cpu",)), text, len(text))
+    assert (verdict.words, verdict.start) == (words, start)
 
 
 @pytest.mark.parametrize(
@@ -293,6 +302,25 @@ def state(where: str = "in the TD", **values: object) -> State:
 def test_it_is_always_said_in_words(situation: Situation, says: str, line: str) -> None:
     assert "".join(text for text, _ in badges(situation)) == says
     assert line in news(situation).text
+
+
+@pytest.mark.parametrize(
+    ("situation", "says"),
+    [
+        (Situation("running", state()), ""),
+        (Situation("in_td", state()), ". It waits in the port: then c runs the guest on"),
+        (Situation("held", state()), ". It waits in the port: then c runs the guest on"),
+        (Situation("ended", state()), ". The guest has ended: nobody reads this"),
+        (Situation("died", state(), died="signal 9"),
+         ". The worker is gone: R starts the guest again"),
+        (Situation("held", state(), behind="1 step"),
+         ". The past hears nothing; f leads back, F forks"),
+    ],
+)  # fmt: skip
+def test_how_typing_ends_is_always_said(situation: Situation, says: str) -> None:
+    assert typing_words(situation) == f"typing: Ctrl-] leaves{says}"
+    assert len(typing_words(situation)) < 79
+    assert typing_words(situation, "no") == "typing: Ctrl-] leaves. no"
 
 
 # --- the wire -----------------------------------------------------------------------------

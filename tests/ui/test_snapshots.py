@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from tdxdbg.resources import samples_dir
 from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.layout import CODE
-from tdxdbg.ui.live.app import LiveApp
+from tdxdbg.ui.live.app import LinuxApp, LiveApp
 from tdxdbg.ui.panes.code import CodePane
 from tests.ui.fake import BASE
 from tests.ui.live import fill, live_app, press, session_of, until
@@ -158,3 +158,28 @@ def test_live_dialog(snap_compare: Compare, live: LiveApp, key: str) -> None:
         await pilot.pause(0.2)
 
     assert snap_compare(live, run_before=dialog, terminal_size=(80, 24))
+
+
+@pytest.mark.parametrize("look", ["dark", "ascii"])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)], ids=["80", "120", "200"])
+def test_typing(
+    snap_compare: Compare,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+    look: str,
+) -> None:
+    """Into a shell of Linux that edits its line."""
+    monkeypatch.setenv("TDXDBG_FAKE", str(tmp_path))
+    app = live_app(tmp_path, LinuxApp, ascii_only=look == "ascii")
+    stop_at_second_chunk(app)
+
+    async def typing(pilot: Pilot[int]) -> None:
+        await at_rest(pilot)
+        await press(pilot, "A")
+        app.world.console.feed(b"\x1b[1;32mok\x1b[0m\r\n~ # ls /tmx\b\x1b[Jp -l\b\b")
+        app.serial_pane.update_text()
+        await pilot.pause(0.1)
+
+    assert snap_compare(app, run_before=typing, terminal_size=size)
+    app.close()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
-from tdxdbg.ui.layout import CODE, MEMORY
+from tdxdbg.ui.keys import LINUX_HINTS, Hints
+from tdxdbg.ui.layout import CODE, LINUX, MEMORY, Plan
 from tdxdbg.ui.lines import own
+from tdxdbg.ui.live.console import LiveConsole
 from tdxdbg.ui.live.judge import judge_address, judge_stop, judge_vector, parse_vector
-from tdxdbg.ui.live.running import LiveRun
 from tdxdbg.ui.live.targets import Names, Stop, is_converted, parse_address, parse_stop
 from tdxdbg.ui.live.wire import State, Wire
 from tdxdbg.ui.panes.code import CodePane
@@ -35,7 +36,7 @@ _ABOUT_WRITE = (
 )
 
 
-class LiveApp(LiveRun):
+class LiveApp(LiveConsole):
     """The screen of a live run, with its keys."""
 
     # --- interrupts, breakpoints, memory ----------------------------------------------------
@@ -201,6 +202,15 @@ class LiveApp(LiveRun):
         wire = self.world.wire if self.following else self.past.wire
         if wire is not None and wire.alive and not wire.running:
             self.looking.look(wire, past=not self.following)
+
+
+class LinuxApp(LiveApp):
+    """The same for a Linux guest, of which one sees its console most."""
+
+    PLAN: ClassVar[Plan] = LINUX
+    HINTS: ClassVar[Mapping[str, Hints]] = LINUX_HINTS
+    #: An idle shell waits as long as somebody who types does.
+    PACE: ClassVar[Mapping[str, bool]] = {"paced": True}
 
 
 _COMMANDS = {"write": "add_watchpoint", "mapping": "watch_conversions"}

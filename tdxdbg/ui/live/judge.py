@@ -5,7 +5,15 @@ from __future__ import annotations
 from itertools import chain, islice
 
 from tdxdbg.filters import FilterError, complete, completion_start
-from tdxdbg.ui.live.targets import Address, Names, TargetError, parse_address, parse_stop
+from tdxdbg.ui.live.targets import (
+    CONSOLE,
+    Address,
+    Names,
+    TargetError,
+    parse_address,
+    parse_stop,
+    parse_written,
+)
 from tdxdbg.ui.prompt import Verdict
 
 _NAMES_OFFERED = 12
@@ -66,6 +74,31 @@ def parse_vector(text: str) -> tuple[int, int]:
     if not 1 <= len(numbers) <= 2 or not 16 <= numbers[0] <= 255 or min(numbers) < 0:
         raise TargetError("a vector from 16 to 255, as 33 or 0x21, and perhaps a vCPU")
     return numbers[0], numbers[1] if len(numbers) > 1 else 0
+
+
+def judge_written(text: str, cursor: int, direction: int) -> Verdict | None:
+    """A text that the guest is to write; None for a place of another kind."""
+    try:
+        found = parse_written(text, direction)
+    except TargetError as error:
+        return Verdict(False, str(error), cursor, unfinished=text.strip() == CONSOLE)
+    if found is None:
+        return None
+    return Verdict(True, f"on until the guest has written {_shown(found)} to its console", cursor)
+
+
+def _shown(data: bytes) -> str:
+    return repr(data)[1:]
+
+
+def with_console(verdict: Verdict, text: str, cursor: int) -> Verdict:
+    """With the word that begins such a text, where that could be meant."""
+    typed = text[:cursor].lstrip()
+    if not typed or not CONSOLE.startswith(typed):
+        return verdict
+    start = len(text[:cursor]) - len(typed)
+    words = verdict.words if verdict.start == start else ()
+    return verdict._replace(start=start, words=(f"{CONSOLE} ", *words))
 
 
 def _place(address: Address) -> str:

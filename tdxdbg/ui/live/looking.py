@@ -42,6 +42,8 @@ class Looking:
         self._place = 0
         self._wire: Wire | None = None
         self._asked: set[Ask] = set()
+        #: Who was asked last whether there is an echo, and has not answered.
+        self._hears: Wire | None = None
         #: Shows the code of the place once more.
         self._again: Callable[[], None] = _nobody
         #: The vCPU that is looked at; None: the one that stopped.
@@ -83,19 +85,31 @@ class Looking:
 
     def ask_console(self, wire: Wire, text: SerialText) -> None:
         """What the guest of the present wrote since the last time."""
-        if wire.state.console <= text.total:
-            return
+        if wire.state.console > text.total:
+            self._hear(wire, text)
 
+    def echo(self, wire: Wire, text: SerialText) -> None:
+        """The same, sooner than the session says that there is something."""
+        if self._hears is not wire:
+            self._hears = wire
+            self._hear(wire, text)
+
+    def _hear(self, wire: Wire, text: SerialText) -> None:
         def more(found: Sequence[Any]) -> None:
+            heard()
             # How much there is, some of it, and where that begins: not where it is too much.
             total, data = found[0], found[1]
             start = found[2] if len(found) > 2 else total - len(data)
+            new = start + len(data) > text.total
             text.skip(max(start - text.total, 0))
             text.feed(data[max(text.total - start, 0) :])
-            if text is self._console.text:
+            if new and text is self._console.text:
                 self._console.update_text()
 
-        wire.ask("console", more, since=text.total)
+        def heard(_: object = None) -> None:
+            self._hears = None
+
+        wire.ask("console", more, heard, since=text.total)
 
     # --- code ---------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Final
 from tdxdbg.errors import BackendError
 from tdxdbg.session import LiveConfig, Session
 from tdxdbg.session.config import locate
-from tdxdbg.ui.live.app import LiveApp
+from tdxdbg.ui.live.app import LinuxApp, LiveApp
 from tdxdbg.ui.live.image import Image
 from tdxdbg.ui.remembered import memory_of_guest
 from tdxdbg.ui.run import choose_palette, status_of
@@ -50,7 +50,8 @@ def run_live(config: LiveConfig, *, theme: str | None = None, ascii_only: bool =
         # The names were read meanwhile; those of a large or hostile image come later.
         image.wait(_PATIENCE)
         again = _again(session.config)
-        app = LiveApp(
+        kind = LinuxApp if config.linux else LiveApp
+        app = kind(
             session,
             palette,
             program=image,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
+from tdxdbg.decode.text import Safe
 from tdxdbg.errors import TdxdbgError
 from tdxdbg.filters import Filter
 from tdxdbg.traces import open_trace
@@ -13,11 +14,13 @@ from tdxdbg.ui.answer.form import WrongValueError
 from tdxdbg.ui.judging import Here
 from tdxdbg.ui.layout import CODE, QUEUE, UAPI
 from tdxdbg.ui.lines import own, word
+from tdxdbg.ui.live.judge import judge_written, with_console
 from tdxdbg.ui.live.screen import LiveScreen
+from tdxdbg.ui.live.targets import TargetError, parse_written
 from tdxdbg.ui.live.wire import State, Wire
 from tdxdbg.ui.live.world import World
 from tdxdbg.ui.panes.uapi import UapiPane
-from tdxdbg.ui.prompt import Choice, Offer
+from tdxdbg.ui.prompt import Choice, Offer, Verdict
 from tdxdbg.ui.stop_list import Breakpoint
 
 _INTERRUPTED = 130
@@ -27,6 +30,13 @@ _TO_COME = 1 << 62
 class LiveRun(LiveScreen):
     """One method a key."""
 
+    #: How halted time passes while the guest runs on (`Session.cont`).
+    PACE: ClassVar[Mapping[str, bool]] = {}
+    RUN_TO: ClassVar[tuple[Safe, ...]] = (
+        own("415   'a   retry and vcpu == 1   console login:"),
+        own("An exit's number, a bookmark, the first exit that way which matches,"),
+        own("or where the guest has written a text to its console."),
+    )
     _focus_before = QUEUE
 
     def add_stop_like(self, stop: Breakpoint) -> None:
@@ -82,7 +92,11 @@ class LiveRun(LiveScreen):
         if direction < 0:
             self._travel("reverse_cont")
         else:
-            self._in_the_present(lambda: self.run_guest("cont"))
+            self._in_the_present(self.go_on)
+
+    def go_on(self, **wanted: Any) -> None:
+        """Run to a breakpoint, or to what is wanted (`Session.cont`)."""
+        self.run_guest("cont", **self.PACE, **wanted)
 
     def _travel(self, command: str, **arguments: Any) -> None:
         """Go elsewhere in the past, from where one looks."""
@@ -108,13 +122,34 @@ class LiveRun(LiveScreen):
         if row < len(self.timeline):
             super().run_to_row(row)
         else:
-            self.run_guest("cont", until=f"index >= {row}")
+            self.go_on(until=f"index >= {row}")
 
     def run_to_match(self, wanted: Filter, direction: int) -> None:
         if direction > 0 and self.following:
-            self.run_guest("cont", until=wanted.text)
+            self.go_on(until=wanted.text)
         else:
             super().run_to_match(wanted, direction)
+
+    def judge_run_to(self, text: str, cursor: int) -> Verdict:
+        return judge_written(text, cursor, 1) or with_console(
+            super().judge_run_to(text, cursor), text, cursor
+        )
+
+    def judge_back_to(self, text: str, cursor: int) -> Verdict:
+        return judge_written(text, cursor, -1) or super().judge_back_to(text, cursor)
+
+    def _run_to(self, text: str, direction: int) -> None:
+        try:
+            written = parse_written(text, direction)
+        except TargetError as error:
+            self.tell(str(error))
+            return
+        if written is None:
+            super()._run_to(text, direction)
+        elif self.following:
+            self.go_on(serial=written)
+        else:
+            self._travel("cont", serial=written)
 
     def action_interrupt(self) -> None:
         if self.stop_hunting():

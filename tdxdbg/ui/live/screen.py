@@ -23,7 +23,7 @@ from tdxdbg.traces import open_trace
 from tdxdbg.ui.answer.form import AnswerForm
 from tdxdbg.ui.app import ReplayApp
 from tdxdbg.ui.asks import asks_of
-from tdxdbg.ui.keys import LIVE_HINTS, LIVE_KEYS, Key
+from tdxdbg.ui.keys import LIVE_HINTS, LIVE_KEYS, Hints, Key
 from tdxdbg.ui.layout import CODE, CONSOLE, LIVE, MEMORY, NEWS, QUEUE, UAPI, Plan
 from tdxdbg.ui.lines import own
 from tdxdbg.ui.live.looking import Looking
@@ -74,6 +74,8 @@ class LiveScreen(ReplayApp, inherit_bindings=False):
     PLAN: ClassVar[Plan] = LIVE
     KEYS: ClassVar[tuple[Key, ...]] = LIVE_KEYS
     SAVED: ClassVar[tuple[Saved, ...]] = LIVE_SAVED
+    #: Useful keys by what the guest is doing.
+    HINTS: ClassVar[Mapping[str, Hints]] = LIVE_HINTS
 
     def __init__(
         self,
@@ -360,7 +362,7 @@ class LiveScreen(ReplayApp, inherit_bindings=False):
             self.status.badges = shown
             self.status.show(self.timeline, self.panes[QUEUE].moment, self.matches)
         self.news.show(now)
-        self.hints.offer(LIVE_HINTS[now.hints])
+        self.hints.offer(self.HINTS[now.hints])
 
     # --- the answer that is waited for ------------------------------------------------------
 

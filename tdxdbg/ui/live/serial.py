@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Final, NamedTuple
 
-#: Lines that are kept, and bytes after which a line is broken.
+#: Lines and bytes that are kept.
 MOST_LINES: Final = 5000
+MOST_BYTES: Final = 4 << 20
+#: Bytes after which a line is broken, and one that is edited: it is shorter than what it took.
 LONGEST: Final = 512
-_TAB: Final = 8
+LONGEST_EDITED: Final = 4096
+_EDITS: Final = re.compile(rb"[\x07\x08\r\x1b]")
 
 
 class SerialLine(NamedTuple):
-    """A line without its end; `start` is the place of its first byte in all output."""
+    """A line as it was written, without its end (`edited` shows it).
+
+    `start` is the place of its first byte in all output.
+    """
 
     start: int
     data: bytes
@@ -27,6 +34,7 @@ class SerialText:
         self._lines: deque[SerialLine] = deque()
         self._last = bytearray()
         self._last_start = 0
+        self._kept = 0
 
     def feed(self, data: bytes) -> None:
         """More output."""
@@ -44,22 +52,28 @@ class SerialText:
             self.total += count
 
     def _piece(self, piece: bytes) -> None:
-        self._last += piece
+        """Some of a line, or its end."""
         self.total += len(piece)
-        ended = piece.endswith(b"\n")
-        while len(self._last) > LONGEST + (2 if ended else 0):
-            self._keep(bytes(self._last[:LONGEST]), LONGEST)
-            del self._last[:LONGEST]
-        if ended:
+        self._last += piece.removesuffix(b"\n")
+        while len(self._last) > LONGEST and len(self._last) > (longest := self._longest()):
+            self._keep(bytes(self._last[:longest]), longest)
+            del self._last[:longest]
+        if piece.endswith(b"\n"):
             text = bytes(self._last)
-            self._keep(text.removesuffix(b"\n").removesuffix(b"\r"), len(text))
+            self._keep(text.removesuffix(b"\r"), len(text) + 1)
             self._last.clear()
+
+    def _longest(self) -> int:
+        """The same however a line came in pieces."""
+        edits = _EDITS.search(self._last, 0, LONGEST + 1)
+        return LONGEST_EDITED if edits else LONGEST
 
     def _keep(self, text: bytes, size: int) -> None:
         self._lines.append(SerialLine(self._last_start, text))
         self._last_start += size
-        if len(self._lines) > MOST_LINES:
-            self._lines.popleft()
+        self._kept += len(text)
+        while len(self._lines) > MOST_LINES or self._kept > MOST_BYTES:
+            self._kept -= len(self._lines.popleft().data)
             self.dropped += 1
 
     def lines(self, limit: int | None = None) -> list[SerialLine]:
@@ -73,8 +87,3 @@ class SerialText:
                 break
             kept.append(line._replace(data=line.data[: limit - line.start]))
         return kept
-
-
-def expanded(data: bytes) -> bytes:
-    """Tabs as blanks."""
-    return data.expandtabs(_TAB)

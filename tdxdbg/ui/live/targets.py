@@ -20,6 +20,11 @@ _GPA: Final = "gpa"
 #: Names that a wrong one is compared with, and of more how many letters have to be right.
 _MOST_COMPARED: Final = 4096
 _ALIKE: Final = 2
+CONSOLE: Final = "console"
+#: The longest text that is waited for, in bytes.
+LONGEST_TEXT: Final = 4096
+_ESCAPE: Final = re.compile(r"\\(x[0-9a-fA-F]{2}|.?)")
+_ESCAPES: Final = {"\\": b"\\", "n": b"\n", "r": b"\r", "t": b"\t"}
 _CONVERTED: Final = re.compile(r"\s*gpa\s*(in\b|==)")
 
 
@@ -158,3 +163,37 @@ def _converted(text: str) -> Stop:
     except PlaceError as error:
         raise TargetError(str(error)) from None
     return Stop("mapping", text, Address(found.gpa, False, text), found.size)
+
+
+def parse_written(text: str, direction: int = 1) -> bytes | None:
+    r"""`console login:`: what the guest is to write; None for a place of another kind.
+
+    `\n`, `\r`, `\t`, `\\` and `\xNN` are bytes, so `\x20` is a blank at the end. Nothing is
+    searched backwards (`direction` -1). Raises TargetError.
+    """
+    first, _, rest = text.strip().partition(" ")
+    if first != CONSOLE:
+        return None
+    if direction < 0:
+        raise TargetError("what the guest writes is waited for, not looked back for: t goes on")
+    if not rest.strip():
+        raise TargetError("what the guest is to write: console login:")
+    found = _unescaped(rest.strip())
+    if len(found) > LONGEST_TEXT:
+        raise TargetError(f"{len(found):,} bytes: wait for at most {LONGEST_TEXT:,}")
+    return found
+
+
+def _unescaped(text: str) -> bytes:
+    pieces, at = [], 0
+    for match in _ESCAPE.finditer(text):
+        code = match[1]
+        if code not in _ESCAPES and len(code) != 3:
+            raise TargetError(f"{match[0]!r} is none of \\n, \\r, \\t, \\\\ and \\xNN")
+        pieces += [text[at : match.start()].encode(errors="replace"), _byte(code)]
+        at = match.end()
+    return b"".join([*pieces, text[at:].encode(errors="replace")])
+
+
+def _byte(code: str) -> bytes:
+    return _ESCAPES[code] if code in _ESCAPES else bytes.fromhex(code[1:])

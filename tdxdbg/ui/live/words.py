@@ -20,6 +20,8 @@ ENDED: Final = "ended"
 #: What `State.why` says where looking back found nothing.
 START: Final = "the start of the run"
 
+#: How typing into the guest ends.
+LEAVES: Final = "typing: Ctrl-] leaves"
 _PAST: Final = own(" PAST ")
 _DOING: Final[dict[str, Span]] = {
     "running": (own(" RUNNING "), "ok_badge"),
@@ -75,6 +77,23 @@ def badges(at: Situation) -> tuple[Span, ...]:
     past = (concat(_PAST, word(f"{at.behind} back ")[0]), "past_badge")
     # What the present does meanwhile matters when it is on the move, or no more.
     return (past, doing) if at.doing in ("running", "died") else (past,)
+
+
+def typing_words(at: Situation, problem: str = "", key: Callable[[str], str] = key_of) -> str:
+    """How typing into the guest ends, and a problem of it, or who hears it."""
+    return f"{LEAVES}. {rest}" if (rest := problem or _who_hears(at, key)) else LEAVES
+
+
+def _who_hears(at: Situation, key: Callable[[str], str]) -> str:
+    if at.died:
+        return f"The worker is gone: {key('restart')} starts the guest again"
+    if at.behind:
+        return f"The past hears nothing; {key('follow')} leads back, {key('fork')} forks"
+    if at.doing == "running":
+        return ""
+    if at.doing == "ended":
+        return "The guest has ended: nobody reads this"
+    return f"It waits in the port: then {key('continue')} runs the guest on"
 
 
 def news(at: Situation, key: Callable[[str], str] = key_of) -> Line:

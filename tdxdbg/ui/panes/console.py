@@ -6,18 +6,25 @@ from typing import ClassVar, Final
 
 from tdxdbg.decode.text import Safe, safe
 from tdxdbg.timeline import Moment
-from tdxdbg.ui.lines import Line, line, own, word
-from tdxdbg.ui.live.serial import SerialLine, SerialText, expanded
+from tdxdbg.ui.lines import Line, Span, line, own, width_of, word
+from tdxdbg.ui.live.edited import Edited, edited
+from tdxdbg.ui.live.serial import SerialLine, SerialText
 from tdxdbg.ui.panes.base import Drawn, MomentPane
 
 _NOTHING: Final = (
     "Nothing was written to the serial port (0x3f8) yet. "
     "{continue} runs the guest on; what it writes comes here."
 )
+_TYPING: Final = (own("0 console: typing"), own("0 typing"))
+_BLANK: Final = own(" ")
 
 
 class ConsolePane(MomentPane):
-    """Serial output up to the place that is shown."""
+    """Serial output up to the place that is shown.
+
+    `typing`: where keys go to the guest, how that ends; "" where they do not. Then
+    the last line has the guest's cursor.
+    """
 
     TITLE: ClassVar[Safe] = own("0 console")
     SHORT: ClassVar[Safe] = own("0 console")
@@ -25,16 +32,26 @@ class ConsolePane(MomentPane):
     def __init__(self, id: str) -> None:
         super().__init__(id)
         self.text = SerialText()
+        self.typing: Safe = own("")
         self._limit: int | None = None
         self._shown: list[SerialLine] = []
+        #: Whether the newest lines are in view, however many there is room for.
+        self._follows = True
+
+    @property
+    def titles(self) -> tuple[Safe, Safe]:
+        return _TYPING if self.typing else super().titles
 
     def count(self) -> int:
         return max(len(self._shown), len(self.lines))
 
     def line_at(self, index: int) -> Line:
-        if not self._shown:
+        if not self._shown or not 0 <= index < len(self._shown):
             return super().line_at(index)
-        return line((safe(expanded(self._shown[index].data)), "text"))
+        found = edited(self._shown[index].data)
+        if self.typing and index == len(self._shown) - 1:
+            return line(*_with_cursor(found))
+        return line((safe(found.text), "text"))
 
     def use(self, text: SerialText) -> None:
         """Another world's console."""
@@ -48,16 +65,38 @@ class ConsolePane(MomentPane):
             self._limit = total
             self.update_text()
 
+    def type(self, how_it_ends: Safe) -> None:
+        """Keys go to the guest from now on, or with "" not any more."""
+        self.typing = how_it_ends
+        self.left = 0
+        self.follow()
+
+    def follow(self) -> None:
+        """Show the newest lines."""
+        self._follows = True
+        self.update_text()
+
+    def scroll_lines(self, lines: int, cells: int = 0) -> None:
+        super().scroll_lines(lines, cells)
+        self._follows = self.top + self.rows >= self.count()
+
     def update_text(self) -> None:
         """The guest wrote more."""
-        follows = self.top + self.rows >= self.count()
-        self._shown = self.text.lines(self._limit) if self.text.total else []
-        if self._shown and not self._shown[-1].data:
+        self._shown = self.text.lines(self._limit) if self.text.total or self.typing else []
+        if self._shown and not self._shown[-1].data and not self.typing:
             self._shown.pop()
         self.lines, foot, _ = self.draw(None)
-        self.top = self._clamped(self.count() if follows else self.top)
+        self.top = self._clamped(self.count() if self._follows else self.top)
+        if self.typing:
+            self._reveal()
         self.set_foot(foot)
         self.refresh()
+
+    def _reveal(self) -> None:
+        """Scroll sideways as far as the guest's cursor needs it."""
+        before, under, _ = _with_cursor(edited(self._shown[-1].data))
+        start, end = width_of([before]), width_of([before, under])
+        self.left = max(min(self.left, start), end - self.columns, 0)
 
     def show(self, moment: Moment | None) -> None:
         """The console is no view of a moment: it has its own text."""
@@ -72,9 +111,17 @@ class ConsolePane(MomentPane):
     def draw(self, moment: Moment | None) -> Drawn:
         if not self._shown:
             return self.explain(self.spoken(_NOTHING)), (), None
+        if self.typing:
+            return [], ((self.typing, "badge"),), None
         if self._limit is not None and self._limit < self.text.total:
             more = self.text.total - self._limit
             bytes_ = f"{more:,} byte{'s' * (more > 1)}"
             return [], (word(f"{bytes_} more in the present", "dim"),), None
         dropped = self.text.dropped
         return [], (word(f"first {dropped:,} lines dropped", "dim"),) if dropped else (), None
+
+
+def _with_cursor(found: Edited) -> tuple[Span, Span, Span]:
+    """A line with the guest's cursor in it."""
+    under = safe(found.under) or _BLANK
+    return (safe(found.before), "text"), (under, "badge"), (safe(found.after), "text")

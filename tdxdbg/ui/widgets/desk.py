@@ -69,10 +69,10 @@ class Desk(Widget):
     def _tabs(self, names: tuple[str, ...], front: str, width: int) -> tuple[Tab, ...]:
         """The titles of the panes of a place, shorter where the long ones do not fit."""
         panes = [self.get_child_by_id(name, Pane) for name in names]
-        long = tuple(Tab(pane.id or "", pane.TITLE, pane.id == front) for pane in panes)
+        long = tuple(Tab(pane.id or "", pane.titles[0], pane.id == front) for pane in panes)
         if len(panes) == 1 or top_width(long) <= width:
             return long
-        short = tuple(Tab(pane.id or "", pane.SHORT, pane.id == front) for pane in panes)
+        short = tuple(Tab(pane.id or "", pane.titles[1], pane.id == front) for pane in panes)
         if top_width(short) <= width:
             return short
         # The number is enough to find a pane by.
@@ -89,6 +89,11 @@ class Desk(Widget):
         """Show another view, in the next frame."""
         if view != self.view:
             self.view = view
-            # A change of a child's layout is what makes its container arrange anew.
-            for child in self.children[:1]:
-                child.refresh(layout=True)
+            self.retitle()
+
+    def retitle(self) -> None:
+        """A pane has another title, from the next frame on."""
+        self._arranged = None
+        # A change of a child's layout is what makes its container arrange anew.
+        for child in self.children[:1]:
+            child.refresh(layout=True)

@@ -54,6 +54,11 @@ class Pane(LinesWidget, can_focus=True):
         #: The first line that the user scrolled to: there is no room for it at some sizes.
         self.scrolled = 0
 
+    @property
+    def titles(self) -> tuple[Safe, Safe]:
+        """The title, and the one for where there is little room."""
+        return self.TITLE, self.SHORT
+
     # --- lines ------------------------------------------------------------------------
 
     def count(self) -> int:
