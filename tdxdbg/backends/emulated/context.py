@@ -70,8 +70,8 @@ HF_LMA: Final = 1 << 14
 HF_CS64: Final = 1 << 15
 HF_SVME: Final = 1 << 20
 HF_GUEST: Final = 1 << 21
+HF_SMAP: Final = 1 << 23
 HF_IOBPT: Final = 1 << 24
-HF2_GIF: Final = 1 << 0
 
 RFLAGS_CF: Final = 1 << 0
 RFLAGS_TF: Final = 1 << 8
@@ -131,29 +131,13 @@ class Context:
         if address:
             self._unicorn.free_context(address)
 
-    def fetch_in_hook(self) -> None:
-        """`fetch` while the engine runs, in the middle of an instruction."""
-        self.fetch()
-        self.settle_flags()
+    def take_flags_from_source(self) -> None:
+        """CC_SRC has the flags, whatever CC_OP says.
 
-    def settle_flags(self, *, between: bool = False) -> None:
-        """What was fetched in a hook gets the flags that the end of the run would give it.
-
-        `between`: no instruction was under way. With a code hook (and a count is
-        one) Unicorn computes the flags before each instruction, to CC_SRC; an
-        exit in the instruction restores the CC_OP from before that, to which
-        this CC_SRC does not belong. EFLAGS has no or old arithmetic flags.
+        So it is after a code hook: Unicorn computes them before the instruction,
+        and what stops in it restores the CC_OP from before that. See also `flags`.
         """
-        q, d = self.q, self.d
-        eflags = q[EFLAGS] & ~(_ARITHMETIC | RFLAGS_DF)
-        if between and d[CC_OP] != _CC_OP_EFLAGS:
-            q[EFLAGS] = eflags
-            flags = self.rflags & _ARITHMETIC
-        else:
-            flags = q[CC_SRC] & _ARITHMETIC
-        d[CC_OP] = _CC_OP_EFLAGS
-        q[CC_SRC] = flags
-        q[EFLAGS] = eflags | flags | (RFLAGS_DF if d[DF] >> 31 else 0)
+        self.rflags = self.rflags & ~_ARITHMETIC | self.q[CC_SRC] & _ARITHMETIC
 
     def dump(self) -> bytes:
         """Everything, for a checkpoint of this process."""

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from unicorn import x86_const
 
 from tdxdbg.abi.regs import RAX, RCX, RDI, RSI, U64
 from tdxdbg.backends.emulated import context as ctx
-from tdxdbg.backends.emulated import vmcb
+from tdxdbg.backends.emulated import entry, flags, vmcb
+from tdxdbg.backends.emulated.blocks import Blocks, Reason
 from tdxdbg.backends.emulated.context import Context
+from tdxdbg.backends.emulated.exits import Exit, Kind
 from tdxdbg.backends.emulated.memory import PAGE_SHIFT, PRIVATE, Memory
 from tdxdbg.backends.emulated.nested import TABLES_AT, NestedTable
-from tdxdbg.backends.emulated.paging import WRITE, is_canonical, translate
+from tdxdbg.backends.emulated.paging import is_canonical, translate
+from tdxdbg.backends.emulated.space import code_at_rip
+from tdxdbg.backends.emulated.translated import Translated
 from tdxdbg.backends.emulated.unicorn_lib import Unicorn
 from tdxdbg.backends.emulated.vmcb import StartState
 from tdxdbg.errors import BackendError
@@ -37,65 +40,22 @@ _HIDDEN_SIZE: Final = 0x10000
 #: VMRUN with RAX = the control block; NOP.
 _STUB: Final = bytes.fromhex("0f01d890")
 _NOP_AT: Final = 3
-#: Translated guest code that is kept: its bytes, and as many as this for each block. A
-#: block that is entered one instruction further on is another one, so it becomes far
-#: more than the guest has, at some 100 bytes for one; Unicorn would keep 1 GiB of it.
-_MOST_CODE: Final = 1 << 18
-_BLOCK: Final = 64
-#: Walks of two operands that cross a page, with the operands.
-_MOST_PAGES: Final = 32
-
-# DR7: breakpoint 0, global, I/O, one byte; DR0 holds a port only while an IN
-# or OUT is under way (facts: emulated_vcpu 2).
-_DR7_IO: Final = 0x2_0402
-_NO_PORT: Final = 0xFFFF_FFFF
 #: Exits of a page walk, which may have been that for the instruction itself.
 _WALKS: Final = frozenset({vmcb.NESTED_PAGE_FAULT, vmcb.EXCEPTION + 14})
 _GENERAL_PROTECTION: Final = vmcb.EXCEPTION + 13
 #: Exits that may not come at an instruction that was begun and is not done.
-_SPECIAL: Final = _WALKS | {vmcb.VINTR, vmcb.EXCEPTION + 1, _GENERAL_PROTECTION}
+_WALKS_OR_GP: Final = _WALKS | {_GENERAL_PROTECTION}
+_SPECIAL: Final = _WALKS_OR_GP | {vmcb.EXCEPTION + 1}
 #: Bytes of an instruction at most.
 _LONGEST: Final = 15
-_EFER_SVME: Final = 1 << 12
-#: Always 1.
-_CR0_ET: Final = 1 << 4
-
 _U64: Final = Struct("<Q")
 
-
-class Kind:
-    """What ended a slice: an SVM exit code (vmcb.*), or one of these."""
-
-    COUNT: Final = -1
-    IO: Final = -2
-    SYSTEM_CALL: Final = -3
-    #: Unicorn gave up; `detail` is its error number.
-    BROKEN: Final = -4
-    #: The next instruction is at a breakpoint; the next store is to watched memory.
-    BREAKPOINT: Final = -5
-    WATCHPOINT: Final = -6
+#: In place of the address of a code hook.
+EVERYWHERE: Final = -1
 
 
 _COUNT: Final = Kind.COUNT
 _new: Final = tuple.__new__
-
-
-class Exit(NamedTuple):
-    """The end of a slice.
-
-    `code`: see Kind. `retired`: instructions that are done; one that exited is
-    not among them. `detail`: the port (IO), the address of a #PF, the GPA of a
-    nested page fault, an error number (BROKEN), the offset in the RAM buffer
-    (WATCHPOINT). `size`: bytes of an I/O access, or of the write; `is_in`;
-    `next_rip` (IO): RIP of the instruction after it.
-    """
-
-    code: int
-    retired: int
-    detail: int = 0
-    size: int = 0
-    is_in: bool = False
-    next_rip: int = 0
 
 
 class Cpu:
@@ -117,26 +77,26 @@ class Cpu:
         self._hidden[_MSR_BITMAP_AT : _MSR_BITMAP_AT + len(bitmap)] = bitmap
         self._flat = Context(unicorn)
         self._before = Context(unicorn)
+        self._now = Context(unicorn)
         #: Whose registers the engine had last.
         self.loaded: Context | None = None
         #: Takes back the instruction that hit a watchpoint: instructions done before it,
         #: offset and size of its write.
         self.undo: Callable[[Context], tuple[int, int, int]] = _nothing_to_undo
         self._code = Kind.COUNT
-        #: Whether the exit has fetched the registers.
-        self._fetched = False
         self._io = (0, 0, False)
-        self._entering = False
-        #: Bytes of guest code that are translated: page of the buffer -> ranges in the buffer.
-        self._code_ranges: dict[int, set[tuple[int, int]]] = defaultdict(set)
-        self._code_size = 0
-        self._to_protect: list[int] = []
-        self._translating = Context(unicorn)
+        #: Linear addresses with a code hook, wanted or not, or EVERYWHERE.
+        self.code_hooks: Collection[int] = ()
+        #: Whether the next run ends where the guest takes interrupts.
+        self.interrupt_waits = False
+        pages = memory.size >> PAGE_SHIFT
+        self._blocks = Blocks(unicorn.handle, pages, nested.marks_at, nested.marks_at + pages)
+        self._translated = Translated(unicorn, memory, nested, shared_mask, self.run)
         unicorn.on_exit(self._on_exit)
         unicorn.on_in(self._on_in)
         unicorn.on_out(self._on_out)
         unicorn.on_system_call(self._on_system_call)
-        unicorn.on_translation(self._on_translation)
+        unicorn.on_block(self._blocks.callback, ctypes.addressof(self._blocks.state))
 
     # --- start ------------------------------------------------------------------------
 
@@ -151,49 +111,21 @@ class Cpu:
         )
         self._hidden[_VMCB_AT : _VMCB_AT + len(block)] = block
         self._flat.load()
-        unicorn.write_msr(0xC000_0080, _EFER_SVME | 0x501)
+        unicorn.write_msr(0xC000_0080, entry.EFER_SVME | 0x501)
         unicorn.write_msr(0xC001_0117, _HIDDEN + _HOST_SAVE_AT)
         unicorn.write_register(x86_const.UC_X86_REG_RAX, _HIDDEN + _VMCB_AT)
         # Without PAE in CR4 before it, VMRUN refuses CR0.PG without a word.
         unicorn.write_register(x86_const.UC_X86_REG_CR4, 0x620)
-        self._entering = True
-        unicorn.start(_HIDDEN, 1)
-        self._entering = False
+        self._blocks.begin(1)
+        unicorn.start(_HIDDEN)
         context = Context(unicorn)
-        self._check_entry(context, start)
-        self._settle(context, start)
+        if self._blocks.count != 1:
+            raise BackendError("unicorn did not count one VMRUN: not the build of 2.1.4")
+        entry.check(context, start, _HIDDEN + _VMCB_AT, TABLES_AT)
+        entry.settle(context, start)
         self.loaded = None
         unicorn.flush_tlb()
         return context
-
-    def _check_entry(self, context: Context, start: StartState) -> None:
-        unicorn = self.unicorn
-        if unicorn.begun == 0 or unicorn.count_limit != 1:
-            raise BackendError("unicorn's instruction counter is not where 2.1.4 has it")
-        if (
-            context.rip != start.rip
-            or not context.d[ctx.HFLAGS] & ctx.HF_GUEST
-            or context.q[ctx.CR0] != start.cr0 | _CR0_ET
-            or context.q[ctx.VMCB] != _HIDDEN + _VMCB_AT
-            or context.q[ctx.NESTED_CR3] != TABLES_AT
-            or context.d[ctx.CR_INTERCEPTS] != 0x0111_0100
-        ):
-            raise BackendError("unicorn's VMRUN did not enter the guest: not the build of 2.1.4")
-
-    @staticmethod
-    def _settle(context: Context, start: StartState) -> None:
-        """What VMRUN does not load, and what the guest must not see of SVM."""
-        context.regs = start.regs
-        q, d = context.q, context.d
-        q[ctx.EFER] &= ~_EFER_SVME
-        d[ctx.HFLAGS] = (d[ctx.HFLAGS] | ctx.HF_IOBPT) & ~ctx.HF_SVME
-        d[ctx.HFLAGS2] &= ~ctx.HF2_GIF
-        q[ctx.DR0], q[ctx.DR7] = _NO_PORT, _DR7_IO
-        data = ctx.Segment(start.data_selector, 0, 0xFFFF_FFFF, ctx.DATA)
-        for number in (ctx.FS, ctx.GS):
-            context.set_segment(number, data)
-        context.set_segment(ctx.LDTR, ctx.Segment(0, 0, 0xFFFF, 0x8200))
-        context.set_segment(ctx.TR, ctx.Segment(0, 0, 0xFFFF, 0x8B00))
 
     # --- a slice ----------------------------------------------------------------------
 
@@ -204,55 +136,127 @@ class Cpu:
             if self.loaded is not None:
                 unicorn.flush_tlb()
             self.loaded = context
-        if self._code_size > _MOST_CODE:
-            self._forget_code()
         if self._memory.changed:
-            self.forget_changed_code()
+            self._translated.forget_changed()
         self._code = Kind.COUNT
-        self._fetched = False
+        blocks = self._blocks
+        blocks.begin(count, window=self.interrupt_waits)
         context.load()
-        error = unicorn.start(context.q[ctx.RIP], count)
-        if not self._fetched:
-            context.fetch()
-        if self._to_protect:
-            self._protect_code()
-        return self._end(context, count, error)
+        error = unicorn.start(context.q[ctx.RIP])
+        context.fetch()
+        if blocks.reason == Reason.NEW_CODE or self._code in _WALKS_OR_GP:
+            error = self._go_on(context, error)
+        return self._end(context, error)
 
-    def _end(self, context: Context, count: int, error: int) -> Exit:
-        code, begun = self._code, self.unicorn.begun
+    def _go_on(self, context: Context, error: int) -> int:
+        """Go on where a run stopped only because of how Unicorn translates; the error of its end.
+
+        Unicorn fetches a whole block before it begins, so that a fault of the page
+        behind comes too early. Then the first instruction gets a block of its own.
+        """
+        unicorn, blocks = self.unicorn, self._blocks
+        alone = -1
+        while not error:
+            if self._code == Kind.COUNT and blocks.reason == Reason.NEW_CODE:
+                self._translated.protect(blocks.new_pages())
+            elif alone != blocks.count and self._is_early(context):
+                alone = blocks.count
+                self._code = Kind.COUNT
+            else:
+                break
+            blocks.go_on(most=1 if alone == blocks.count else -1)
+            error = unicorn.start(context.q[ctx.RIP])
+            context.fetch()
+        return error
+
+    def _is_early(self, context: Context) -> bool:
+        """Whether the run ended with a fault of a fetch that may be of a later instruction."""
+        code = self._code
+        if code not in _WALKS_OR_GP or not _is_between(code, context):
+            return False
+        address = context.linear_rip
+        if code == _GENERAL_PROTECTION:
+            return is_canonical(address)
+        if code == vmcb.NESTED_PAGE_FAULT:
+            found = translate(self._memory, context, self._shared_mask, address, 0)
+            address = found.gpa
+        return (address ^ self.fault_address()) >> PAGE_SHIFT != 0
+
+    def _end(self, context: Context, error: int) -> Exit:
+        code, blocks = self._code, self._blocks
         if error:
-            return Exit(Kind.BROKEN, min(begun, count), error)
-        if code >= 0 and code not in _SPECIAL:
-            return _new(Exit, (code, begun - 1, 0, 0, False, 0))
+            return Exit(Kind.BROKEN, self._done(context), error)
         if code == Kind.COUNT:
-            return Exit(code, min(begun, count))
-        if code in _WALKS or code == _GENERAL_PROTECTION:
-            # An instruction that could not be fetched was not counted as begun.
-            retired = begun - (not _is_between(code, context))
-            context.q[ctx.RETURN_ADDRESS] = 0
-            return Exit(code, retired, self.fault_address() if code in _WALKS else 0)
-        if code == vmcb.VINTR:
-            return Exit(code, begun)
-        if code == Kind.IO or code == vmcb.EXCEPTION + 1:
-            return self._end_io(context, begun)
+            if blocks.reason == Reason.LOST:
+                raise BackendError("unicorn's blocks are not where 2.1.4 has them")
+            return Exit(code, blocks.count)
+        if code in _SPECIAL:
+            return self._end_special(context, code)
         if code == Kind.SYSTEM_CALL:
             context.restore_dump(self._before.dump())
         if code == Kind.WATCHPOINT:
             return Exit(code, *self.undo(context))
-        return Exit(code, begun - 1)  # SYSTEM_CALL, BREAKPOINT
+        return _new(Exit, (code, self._done(context), 0, 0, False, 0))
 
-    def _end_io(self, context: Context, begun: int) -> Exit:
+    def _done(self, context: Context) -> int:
+        """Instructions done before the one at RIP, which was begun."""
+        address = context.linear_rip
+        hooked = self._is_hooked(address) and self._code != Kind.BREAKPOINT
+        if hooked or (self._code in _WALKS_OR_GP and self._are_flags_in_source(context, address)):
+            context.take_flags_from_source()
+        return self._blocks.done_at(address)
+
+    def _are_flags_in_source(self, context: Context, address: int) -> bool:
+        """Whether the instruction that faulted had computed its flags."""
+        operation = context.d[ctx.CC_OP]
+        if operation in flags.EITHER_WAY:
+            return False
+        code = code_at_rip(self._memory, context, self._shared_mask, _LONGEST)
+        known = self._blocks.operation_at(address)
+        return flags.are_in_source(code, known, is_64bit=context.is_64bit)
+
+    def _end_special(self, context: Context, code: int) -> Exit:
+        if code == vmcb.EXCEPTION + 1:
+            return self._end_io(context)
+        # An instruction that could not be fetched was not begun.
+        if _is_between(code, context):
+            retired = self._blocks.count
+            if self._blocks.flags & ctx.RFLAGS_RF:
+                context.q[ctx.EFLAGS] &= ~ctx.RFLAGS_RF
+        else:
+            retired = self._done(context)
+        context.q[ctx.RETURN_ADDRESS] = 0
+        return Exit(code, retired, self.fault_address() if code in _WALKS else 0)
+
+    def _end_io(self, context: Context) -> Exit:
         """Undo an IN or OUT; a #DB of another kind happened after an instruction."""
-        if context.q[ctx.DR0] == _NO_PORT:
-            return Exit(vmcb.EXCEPTION + 1, begun)
+        if context.q[ctx.DR0] == entry.NO_PORT:
+            return Exit(vmcb.EXCEPTION + 1, self._blocks.count)
         port, size, is_in = self._io
         next_rip = context.rip
         before = self._before.q
         for register in (RAX, RCX, RSI, RDI):
             context.q[ctx.GPRS + register] = before[ctx.GPRS + register]
         context.rip = before[ctx.RIP]
-        context.q[ctx.DR0] = _NO_PORT
-        return Exit(Kind.IO, begun - 1, port, size, is_in, next_rip)
+        context.q[ctx.DR0] = entry.NO_PORT
+        return Exit(Kind.IO, self._done(context), port, size, is_in, next_rip)
+
+    def _is_hooked(self, address: int) -> bool:
+        return address in self.code_hooks or EVERYWHERE in self.code_hooks
+
+    @property
+    def begun(self) -> int:
+        """In a hook that knows RIP: instructions begun in this run."""
+        self._now.fetch()
+        return self._blocks.done_at(self._now.linear_rip) + 1
+
+    def fetch_in_hook(self, context: Context) -> None:
+        """The registers as they are in the middle of a run, in a hook that knows RIP."""
+        context.fetch()
+        if self._is_hooked(context.linear_rip):
+            context.take_flags_from_source()
+        else:
+            context.rflags = context.rflags
 
     def fault_address(self) -> int:
         """exit_info_2 of the last exit."""
@@ -279,9 +283,8 @@ class Cpu:
 
     def flush_all(self) -> None:
         """The RAM is another one: no translation holds."""
-        self._forget_code()
+        self._translated.forget_all()
         self.unicorn.flush_tlb()
-        self._memory.changed.clear()
 
     def remove_code_hooks(self, hooks: list[int]) -> None:
         """Take code hooks out; the TLB is flushed.
@@ -291,69 +294,28 @@ class Cpu:
         """
         for hook in hooks:
             self.unicorn.remove_hook(hook)
+        self._blocks.stop_inside(may=bool(self.code_hooks))
         self._flat.load()
-        self._entering = True
-        self.unicorn.start(_HIDDEN + _NOP_AT, 1)
-        self._entering = False
+        self._blocks.begin(1)
+        self.unicorn.start(_HIDDEN + _NOP_AT)
         self.loaded = None
         self.unicorn.flush_code()
         self.unicorn.flush_tlb()
 
-    def forget_changed_code(self) -> None:
-        """Drop translated code if Python wrote over the bytes it was made of.
-
-        Unicorn notices the guest's own writes only (facts: emulated_vcpu 4.4).
-        """
-        for start, end in self._memory.changed:
-            ranges = self._code_ranges.get(start >> PAGE_SHIFT)
-            if ranges and any(low < end and start < high for low, high in ranges):
-                self._forget_code()
-                break
-        self._memory.changed.clear()
-
     def store_over_code(self, context: Context, gpa: int) -> Exit:
-        """Run a store into a page with translated code, in a block of its own.
+        """What becomes of a store into a page with translated code."""
+        return self._translated.store(context, gpa)
 
-        An interrupt shadow ends a block after its first instruction, which is
-        no STI or MOV SS here. The walks to the operands may write to such
-        pages too; all of them stay open until the instruction is over.
+    def hook_code(self, address: int, react: Callable[[int], None]) -> int:
+        """A hook before the instruction at a linear address, where `stop_before` may stop.
+
+        EVERYWHERE: before each, without a call. What is translated already does not
+        have it.
         """
-        nested = self._nested
-        shadow = context.d[ctx.HFLAGS] & ctx.HF_INHIBIT_IRQ
-        context.d[ctx.HFLAGS] |= ctx.HF_INHIBIT_IRQ
-        opened: list[int] = []
-        for _ in range(_MOST_PAGES):
-            nested.allow_write(gpa)
-            opened.append(self._memory.offset(gpa) >> PAGE_SHIFT)
-            result = self.run(context, 1)
-            gpa = result.detail
-            if not self._writes_over_code(context, result):
-                break
-        if result.code != Kind.COUNT:
-            context.d[ctx.HFLAGS] = context.d[ctx.HFLAGS] & ~ctx.HF_INHIBIT_IRQ | shadow
-        nested.protect(opened)
-        self.unicorn.flush_tlb()
-        return result
-
-    def _writes_over_code(self, context: Context, result: Exit) -> bool:
-        return (
-            result.code == vmcb.NESTED_PAGE_FAULT
-            and bool(context.d[ctx.ERROR_CODE] & WRITE)
-            and self._nested.is_present(result.detail)
-            and self._memory.offset(result.detail) >> PAGE_SHIFT in self._nested.code_pages
-        )
-
-    def _protect_code(self) -> None:
-        """Pages that got their first block while they were writable are so no more."""
-        self._nested.protect(self._to_protect)
-        self._to_protect.clear()
-        self.unicorn.flush_tlb()
-
-    def _forget_code(self) -> None:
-        self.unicorn.flush_code()
-        self._code_size = 0
-        self._code_ranges.clear()
-        self._nested.code_pages.clear()
+        self._blocks.stop_inside(may=True)
+        if address == EVERYWHERE:
+            return self.unicorn.on_every_instruction(self._blocks.nothing)
+        return self.unicorn.on_code(address, react)
 
     # --- callbacks --------------------------------------------------------------------
 
@@ -368,22 +330,8 @@ class Cpu:
         return self._code == Kind.COUNT
 
     def _on_exit(self, number: int) -> None:
-        code = number - vmcb.EXIT_BASE
-        running = self.loaded
-        if self._code == _COUNT and running is not None:
-            self._code = code
-            self._fetched = True
-            running.fetch()
-            running.settle_flags(between=code in _SPECIAL and _is_between(code, running))
-        if code == vmcb.VINTR:
-            # Close the window at once: Unicorn looks at interrupts before it looks
-            # whether it should stop, and would come back here for ever.
-            before = self._before
-            before.fetch()
-            before.d[ctx.HFLAGS2] &= ~ctx.HF2_GIF
-            before.load()
-            if running is not None:
-                running.d[ctx.HFLAGS2] &= ~ctx.HF2_GIF
+        if self._code == _COUNT:
+            self._code = number - vmcb.EXIT_BASE
         self.unicorn.stop()
 
     def _on_in(self, port: int, size: int) -> None:
@@ -400,37 +348,9 @@ class Cpu:
         before.load()
 
     def _on_system_call(self) -> None:
-        self._before.fetch_in_hook()
+        self.fetch_in_hook(self._before)
         self._code = Kind.SYSTEM_CALL
         self.unicorn.stop()
-
-    def _on_translation(self, address: int, size: int) -> None:
-        """Remember where in the RAM the block is; stop before it if the page is writable,
-        or if there is too much code by now.
-
-        It is translated by the page tables of now, which is why this is done
-        here and not after the slice.
-        """
-        if self._entering:
-            return
-        self._code_size += size + _BLOCK
-        if self._code_size > _MOST_CODE:
-            self.unicorn.stop()
-        context = self._translating
-        context.fetch()
-        if not context.is_64bit:
-            address = address & 0xFFFF_FFFF
-        code_pages = self._nested.code_pages
-        for start, end in _in_pages(address, size):
-            found = translate(self._memory, context, self._shared_mask, start, 0)
-            offset = self._memory.offset(found.gpa)
-            page = offset >> PAGE_SHIFT
-            if page not in code_pages:
-                code_pages.add(page)
-                if self._nested.is_writable(page):
-                    self._to_protect.append(page)
-                    self.unicorn.stop()
-            self._code_ranges[page].add((offset, offset + end - start))
 
 
 def _is_between(code: int, context: Context) -> bool:
@@ -439,9 +359,7 @@ def _is_between(code: int, context: Context) -> bool:
     A walk says from where it was done: nowhere, for code. A #GP does so only if
     it comes of a walk, which is when RIP is, or runs into, no canonical address.
     """
-    if code == vmcb.VINTR:
-        return True
-    if code == vmcb.EXCEPTION + 1 or context.q[ctx.RETURN_ADDRESS]:
+    if context.q[ctx.RETURN_ADDRESS]:
         return False
     last = context.rip + _LONGEST - 1 & U64
     return code in _WALKS or not (is_canonical(context.rip) and is_canonical(last))
@@ -449,12 +367,3 @@ def _is_between(code: int, context: Context) -> bool:
 
 def _nothing_to_undo(context: Context) -> tuple[int, int, int]:
     raise AssertionError("a watchpoint was hit, and nobody set one")
-
-
-def _in_pages(address: int, size: int) -> list[tuple[int, int]]:
-    """[address, address + size), cut at pages."""
-    page = 1 << PAGE_SHIFT
-    middle = (address | (page - 1)) + 1
-    if middle >= address + size:
-        return [(address, address + size)]
-    return [(address, middle), (middle, address + size)]

@@ -29,9 +29,9 @@ from tdxdbg.backends.emulated import (
     vmcb,
 )
 from tdxdbg.backends.emulated import context as ctx
-from tdxdbg.backends.emulated.cpu import Exit
-from tdxdbg.backends.emulated.cpu import Kind as End
 from tdxdbg.backends.emulated.decode import What
+from tdxdbg.backends.emulated.exits import Exit
+from tdxdbg.backends.emulated.exits import Kind as End
 from tdxdbg.backends.emulated.platform import Platform, event_of
 from tdxdbg.backends.emulated.space import GuestFaultError
 from tdxdbg.backends.emulated.vcpu import Event, Origin, Vcpu
@@ -62,7 +62,6 @@ class Handler:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._table: dict[int, Callable[[Vcpu, Exit], ModuleExit | None]] = {
-            vmcb.VINTR: self._window,
             vmcb.RDPMC: self._simple(ins.RDPMC, 2),
             vmcb.RDTSC: self._read_tsc,
             vmcb.RDTSCP: self._read_tsc,
@@ -450,7 +449,7 @@ class Handler:
             return self._deliver(vcpu, outcome)
         if not isinstance(outcome, Exit):
             return self._apply(vcpu, outcome, 0)
-        if outcome.code == end.code:
+        if outcome.code == end.code and not outcome.retired:
             # The same instruction wants yet another page: from the start again.
             return None
         return self._continue(vcpu, outcome)

@@ -13,10 +13,9 @@ from typing import Any, Final, NamedTuple
 from tdxdbg.abi.regs import KNOWN_ALL, Regs
 from tdxdbg.backends import Pause, Why
 from tdxdbg.backends.emulated import clock, gla, vmcb
-from tdxdbg.backends.emulated import context as ctx
 from tdxdbg.backends.emulated.apic import LocalApic
-from tdxdbg.backends.emulated.cpu import Exit
-from tdxdbg.backends.emulated.cpu import Kind as End
+from tdxdbg.backends.emulated.exits import Exit
+from tdxdbg.backends.emulated.exits import Kind as End
 from tdxdbg.backends.emulated.handler import Handler
 from tdxdbg.backends.emulated.kvm_side import KvmSide
 from tdxdbg.backends.emulated.memory import PAGE, PAGE_SHIFT, RamImage
@@ -216,6 +215,7 @@ class Machine(MachineView):
         Raises WatchedError before a write to watched memory.
         """
         clock, stops = self.platform.clock, self._stops
+        self.platform.cpu.interrupt_waits = False
         if vcpu.event is not None or vcpu.apic.irr:
             if stops.armed:
                 stops.arrive(vcpu)
@@ -294,12 +294,10 @@ class Machine(MachineView):
                 return exit_
         context = vcpu.context
         vector = vcpu.apic.pending()
-        # The window closes by itself when it is reached, or when the vector is gone.
-        context.d[ctx.HFLAGS2] &= ~ctx.HF2_GIF
         if vector < 0:
             return None
         if not context.can_interrupt:
-            context.d[ctx.HFLAGS2] |= ctx.HF2_GIF
+            self.platform.cpu.interrupt_waits = True
             return None
         vcpu.apic.accept(vector)
         return self.platform.deliver(vcpu, Event(vector, None, Origin.EXTERNAL))

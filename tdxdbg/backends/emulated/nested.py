@@ -3,8 +3,9 @@
 It is a cache of the TDX module's answers, empty at the start. A page that the
 module let through is entered read-only; the first write to it faults once
 more and makes it dirty, which is how checkpoints know what to copy. A page
-with translated code stays read-only: when a store hits the very block that it
-is in, Unicorn starts the instruction again and counts it twice.
+with translated code stays read-only: Unicorn looks for code only before the
+first store to a page by one of its addresses, and later ones would leave stale
+code.
 
 Shared GPAs cannot be in it: Unicorn knows 40 bits of physical address, so a
 guest entry with the shared bit is a #PF with RSVD. For the time of one
@@ -44,8 +45,14 @@ class NestedTable:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._tables: dict[tuple[int, int], int] = {}
-        #: Pages of the buffer with translated code.
-        self.code_pages: set[int] = set()
+        self._marks = mmap.mmap(-1, 2 * (memory.size >> PAGE_SHIFT), flags=PRIVATE)
+        self._marks_export = (ctypes.c_uint8 * len(self._marks)).from_buffer(self._marks)
+        marks = memoryview(self._marks)
+        count = len(marks) // 2
+        #: A byte for each page of the buffer: whether the CPU may write to it without asking,
+        #: and whether code of it has been translated (`blocks`).
+        self.writable, self.code = marks[:count], marks[count:]
+        self.marks_at = ctypes.addressof(self._marks_export)
         pages = 1 + sum(_tables_for(slot.gpa, slot.size) for slot in memory.slots)
         self.size = (pages + 1 + 2 * WINDOWS) * PAGE
         self._buffer = mmap.mmap(-1, self.size, flags=PRIVATE)
@@ -59,28 +66,25 @@ class NestedTable:
 
     def enter(self, gpa: int, size: int) -> None:
         """Let the CPU read and execute [gpa, gpa + size): whole pages of RAM."""
-        open_pages = self._memory.dirty - self.code_pages
         for page_gpa in range(gpa & -PAGE, gpa + size, PAGE):
             offset = self._memory.offset(page_gpa)
             if offset >= 0:
-                word = self._word(page_gpa)
-                writable = _WRITE if offset >> PAGE_SHIFT in open_pages else 0
-                self._words[word] = offset | _ENTRY | writable
+                page = offset >> PAGE_SHIFT
+                writable = page in self._memory.dirty and not self.code[page]
+                self.writable[page] = writable
+                self._words[self._word(page_gpa)] = offset | _ENTRY | (_WRITE if writable else 0)
 
     def is_present(self, gpa: int) -> bool:
         word = self._find(gpa)
         return word >= 0 and bool(self._words[word] & _PRESENT)
 
-    def is_writable(self, page: int) -> bool:
-        """Whether the CPU may write to a page of the buffer without asking."""
-        word = self._find(self._memory.gpa_of_page(page))
-        return word >= 0 and bool(self._words[word] & _WRITE)
-
     def allow_write(self, gpa: int) -> None:
         """The page of `gpa`, which is present, becomes dirty and writable."""
         word = self._find(gpa)
         self._words[word] |= _WRITE
-        self._memory.dirty.add((self._words[word] & (GPA_LIMIT - 1)) >> PAGE_SHIFT)
+        page = (self._words[word] & (GPA_LIMIT - 1)) >> PAGE_SHIFT
+        self.writable[page] = True
+        self._memory.dirty.add(page)
 
     def protect(self, pages: Iterable[int]) -> None:
         """Pages of the buffer are clean: their next write faults. Flush the TLB after it."""
@@ -88,6 +92,7 @@ class NestedTable:
             word = self._find(self._memory.gpa_of_page(page))
             if word >= 0:
                 self._words[word] &= ~_WRITE
+                self.writable[page] = False
 
     def forget(self, gpa: int, size: int) -> None:
         """The module has to be asked again for [gpa, gpa + size). Flush the TLB after it."""
@@ -98,12 +103,14 @@ class NestedTable:
                 word = self._find(page_gpa)
                 if word >= 0:
                     self._words[word] = 0
+                    self.writable[self._memory.offset(page_gpa) >> PAGE_SHIFT] = False
 
     def forget_all(self) -> None:
         """The module has to be asked again for every page. Flush the TLB after it."""
         for (shift, _), table in self._tables.items():
             if shift == _SHIFTS[-1]:
                 self._words[table : table + _ENTRIES] = _NO_ENTRIES
+        self.writable[:] = bytes(len(self.writable))
 
     # --- windows ----------------------------------------------------------------------
 

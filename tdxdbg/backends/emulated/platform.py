@@ -99,7 +99,7 @@ class Platform:
 
     def has_code(self, gpa: int) -> bool:
         """Whether translated code was made of the page of a private GPA."""
-        return self.memory.offset(gpa) >> PAGE_SHIFT in self.nested.code_pages
+        return bool(self.nested.code[self.memory.offset(gpa) >> PAGE_SHIFT])
 
     def space(self, vcpu: Vcpu) -> Space:
         """The vCPU's linear addresses, as its CPU would access them."""

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from tdxdbg.abi import vmx
 from tdxdbg.backends.emulated import context as ctx
 from tdxdbg.backends.emulated import paging, vmcb
-from tdxdbg.backends.emulated.cpu import Exit
+from tdxdbg.backends.emulated.exits import Exit
 from tdxdbg.backends.emulated.memory import GPA_LIMIT, PAGE, PAGE_SHIFT
 from tdxdbg.backends.emulated.nested import WINDOWS
 from tdxdbg.backends.emulated.paging import Translation
@@ -75,7 +75,7 @@ class _Windows:
         try:
             for _ in range(_ATTEMPTS):
                 result = self._platform.cpu.run(self._vcpu.context, 1)
-                if not self._again(result):
+                if result.retired or not self._again(result):
                     break
         finally:
             self._put_back()

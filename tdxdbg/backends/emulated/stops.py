@@ -21,7 +21,8 @@ from tdxdbg.abi.regs import U64
 from tdxdbg.backends.emulated import decode, gla
 from tdxdbg.backends.emulated.clock import Clock
 from tdxdbg.backends.emulated.context import Context
-from tdxdbg.backends.emulated.cpu import Cpu, Kind
+from tdxdbg.backends.emulated.cpu import EVERYWHERE, Cpu
+from tdxdbg.backends.emulated.exits import Kind
 from tdxdbg.backends.emulated.memory import PAGE, PAGE_SHIFT, Memory
 from tdxdbg.backends.emulated.paging import translate
 from tdxdbg.backends.emulated.space import code_at_rip
@@ -32,6 +33,7 @@ from tdxdbg.backends.emulated.vcpu import Vcpu
 _MARGIN: Final = 32
 #: Instructions after which hooks that nobody wants any more are taken out.
 _STALE: Final = 4_000_000
+_ALL: Final = frozenset({EVERYWHERE})
 _STRING: Final = frozenset(bytes((opcode,)) for opcode in (*range(0xA4, 0xA8), *range(0xAA, 0xB0)))
 
 
@@ -74,6 +76,7 @@ class Stops:
         #: Instructions begun with the one that hit; offset and size of its store.
         self._hit = (0, 0, 0)
         cpu.undo = self._undo
+        cpu.code_hooks = self._code_hooks
 
     # --- what is wanted ---------------------------------------------------------------
 
@@ -95,6 +98,11 @@ class Stops:
             unicorn.on_write(max(start - _MARGIN, 0), end + _MARGIN - 1, self._on_write)
             for start, end in self._watched.ranges
         ]
+
+    @property
+    def _wanted(self) -> frozenset[int]:
+        """Where there are to be code hooks."""
+        return self.breakpoints | _ALL if self._watched.ranges else self.breakpoints
 
     def _arm(self) -> None:
         self.armed = bool(self.breakpoints or self._watched.ranges or self._code_hooks)
@@ -123,11 +131,11 @@ class Stops:
     def prepare(self, count: int) -> None:
         """The hooks for what is wanted, before a slice of at most `count` instructions."""
         self._stores.clear()
-        wanted, hooks = self.breakpoints, self._code_hooks
+        wanted, hooks = self._wanted, self._code_hooks
         new = wanted.difference(hooks)
         if new:
             for address in sorted(new):
-                hooks[address] = self._cpu.unicorn.on_code(address, self._on_code)
+                hooks[address] = self._cpu.hook_code(address, self._on_code)
             # Translated code does not call hooks that are newer than it.
             self._cpu.unicorn.flush_code()
         if len(hooks) > len(wanted):
@@ -138,7 +146,7 @@ class Stops:
     def clean_up(self) -> None:
         """Take out hooks that nobody wants; flushes the TLB if there are any."""
         self._stale = 0
-        stale = self._code_hooks.keys() - self.breakpoints
+        stale = self._code_hooks.keys() - self._wanted
         if stale:
             self._cpu.remove_code_hooks([self._code_hooks.pop(address) for address in stale])
         self._arm()
@@ -161,16 +169,16 @@ class Stops:
     def _on_code(self, address: int) -> None:
         """Before the instruction at a code hook, whether that is wanted or not."""
         cpu = self._cpu
-        begun = cpu.unicorn.begun
-        if begun > cpu.unicorn.count_limit or not cpu.may_stop:
+        if not cpu.may_stop:
             return
+        begun = cpu.begun
         number = self._clock.instructions + begun
         last, self._last = self._last, (address, number, cpu.loaded)
         # The first one was looked at before the slice.
         if begun == 1 or address not in self.breakpoints:
             return
         if last == (address, number - 1, cpu.loaded):
-            self._before.fetch_in_hook()
+            self._cpu.fetch_in_hook(self._before)
             if self._is_repeated(self._before):
                 return
         cpu.stop_before(Kind.BREAKPOINT)
@@ -184,7 +192,7 @@ class Stops:
     def _on_write(self, offset: int, size: int) -> None:
         """Before a store into watched bytes, or near them."""
         cpu, watched = self._cpu, self._watched
-        begun = cpu.unicorn.begun
+        begun = cpu.begun
         if watched.passing and begun == 1:
             return
         number = self._clock.instructions + begun
@@ -198,13 +206,13 @@ class Stops:
         for start, length in pieces:
             self._stores.append((start, buffer[start : start + length]))
             if cpu.may_stop and watched.touches(start, length):
-                self._before.fetch_in_hook()
+                self._cpu.fetch_in_hook(self._before)
                 self._hit = begun, start, length
                 cpu.stop_before(Kind.WATCHPOINT)
 
     def _across_pages(self, offset: int, size: int) -> tuple[tuple[int, int], ...]:
         """The two pieces of a store, of which Unicorn says where the first begins."""
-        self._before.fetch_in_hook()
+        self._cpu.fetch_in_hook(self._before)
         memory, mask = self._memory, self._shared_mask
         first = PAGE - (offset & (PAGE - 1))
         gpa = memory.gpa_of_page(offset >> PAGE_SHIFT) | offset & (PAGE - 1)

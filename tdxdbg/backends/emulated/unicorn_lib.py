@@ -31,23 +31,21 @@ _emu_stop = uclib.uc_emu_stop
 _context_save = uclib.uc_context_save
 _context_restore = uclib.uc_context_restore
 
-#: struct uc_struct: instructions begun since emu_start, and how many it may begin.
-_EMU_COUNTER: Final = 1368
-_EMU_COUNT: Final = 1376
+#: Bytes of translated code, at most; then Unicorn forgets all of it.
+_MOST_CODE: Final = 128 << 20
 
 _CTL_WRITE: Final = 1 << 30
 _SET_MODEL: Final = _CTL_WRITE | 1 << 26 | unicorn.unicorn_const.UC_CTL_CPU_MODEL
 _TB_FLUSH: Final = _CTL_WRITE | unicorn.unicorn_const.UC_CTL_TB_FLUSH
 _TLB_FLUSH: Final = _CTL_WRITE | unicorn.unicorn_const.UC_CTL_TLB_FLUSH
+_TB_REMOVE: Final = _CTL_WRITE | 2 << 26 | unicorn.unicorn_const.UC_CTL_TB_REMOVE_CACHE
+_BUFFER_SIZE: Final = _CTL_WRITE | 1 << 26 | unicorn.unicorn_const.UC_CTL_TCG_BUFFER_SIZE
 
 #: Has SVM, and lacks RDRAND, RDSEED and RDTSCP: those arrive as #UD, so that
 #: their values are ours (facts: emulated_vcpu 3).
 _CPU_MODEL: Final = unicorn.x86_const.UC_CPU_X86_OPTERON_G5
 
 _INTERRUPT_HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
-_EDGE_HOOK = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
-)
 _IN_HOOK = ctypes.CFUNCTYPE(
     ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_void_p
 )
@@ -66,14 +64,6 @@ _PLAIN_HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 class _Msr(ctypes.Structure):
     _fields_ = (("index", ctypes.c_uint32), ("value", ctypes.c_uint64))
-
-
-class _TranslationBlock(ctypes.Structure):
-    _fields_ = (
-        ("pc", ctypes.c_uint64),
-        ("icount", ctypes.c_uint16),
-        ("size", ctypes.c_uint16),
-    )
 
 
 def check_version() -> None:
@@ -109,11 +99,11 @@ class Unicorn:
         )
         handle = self.handle = pointer.value or 0
         self._check(uclib.uc_ctl(handle, _SET_MODEL, ctypes.c_int(_CPU_MODEL)), "the CPU model")
+        size = ctypes.c_uint32(_MOST_CODE)
+        self._check(uclib.uc_ctl(handle, _BUFFER_SIZE, size), "a size of the translated code")
         self.failure: BaseException | None = None
         #: Called in a hook: end `start` at this exit.
         self.stop: Callable[[], object] = partial(_emu_stop, handle)
-        self._counter = ctypes.c_uint64.from_address(handle + _EMU_COUNTER)
-        self._count = ctypes.c_uint64.from_address(handle + _EMU_COUNT)
         self._hooks: dict[int, object] = {}
 
     def __del__(self) -> None:
@@ -124,28 +114,17 @@ class Unicorn:
 
     # --- running ----------------------------------------------------------------------
 
-    def start(self, address: int, count: int) -> int:
-        """Run at most `count` instructions from `address`; returns a UC_ERR_* number.
+    def start(self, address: int) -> int:
+        """Run from `address` until something stops it; returns a UC_ERR_* number.
 
-        Raises what a hook raised. `count` is never 0: with it Unicorn checks
-        before every instruction, so each stop is exact and can be resumed
-        (facts: emulated_vcpu 4.1).
+        Raises what a hook raised. With a count of 0 Unicorn does not call anything before
+        each instruction (facts: emulated_vcpu 4.1); `blocks` is what ends a run.
         """
-        error: int = _emu_start(self.handle, address, 0, 0, count)
+        error: int = _emu_start(self.handle, address, 0, 0, 0)
         if self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure
         return error
-
-    @property
-    def begun(self) -> int:
-        """Instructions begun in the last `start`; one more than `count` at a full stop."""
-        return self._counter.value
-
-    @property
-    def count_limit(self) -> int:
-        """The `count` of the last `start`, as Unicorn keeps it."""
-        return self._count.value
 
     def flush_tlb(self) -> None:
         """Forget every address translation."""
@@ -154,6 +133,10 @@ class Unicorn:
     def flush_code(self) -> None:
         """Forget all translated code."""
         uclib.uc_ctl(self.handle, _TB_FLUSH)
+
+    def forget_code(self, first: int, end: int) -> None:
+        """Forget code that was made of bytes [first, end) of a page, as the engine sees it now."""
+        uclib.uc_ctl(self.handle, _TB_REMOVE, ctypes.c_uint64(first), ctypes.c_uint64(end))
 
     # --- memory -----------------------------------------------------------------------
 
@@ -225,17 +208,9 @@ class Unicorn:
 
         self._add(unicorn.unicorn_const.UC_HOOK_INTR, _INTERRUPT_HOOK(hook))
 
-    def on_translation(self, react: Callable[[int, int], None]) -> None:
-        """`react(address, size)` for each block of guest code that is translated."""
-
-        def hook(_uc: int, block: int, _previous: int, _data: int) -> None:
-            try:
-                new = _TranslationBlock.from_address(block)
-                react(new.pc, new.size)
-            except BaseException as error:
-                self._fail(error)
-
-        self._add(unicorn.unicorn_const.UC_HOOK_EDGE_GENERATED, _EDGE_HOOK(hook))
+    def on_block(self, callback: int, data: int) -> None:
+        """Call machine code at `callback` when a block begins; its last argument is `data`."""
+        self._add(unicorn.unicorn_const.UC_HOOK_BLOCK, ctypes.c_void_p(callback), data=data)
 
     def on_in(self, react: Callable[[int, int], None]) -> None:
         """`react(port, size)` before an IN or INS takes effect."""
@@ -295,6 +270,10 @@ class Unicorn:
             unicorn.unicorn_const.UC_HOOK_CODE, _CODE_HOOK(hook), first=address, last=address
         )
 
+    def on_every_instruction(self, callback: int) -> int:
+        """Call machine code at `callback` before each instruction; a hook to remove."""
+        return self._add(unicorn.unicorn_const.UC_HOOK_CODE, ctypes.c_void_p(callback))
+
     def on_write(self, first: int, last: int, react: Callable[[int, int], None]) -> int:
         """`react(address, size)` before each store that begins at [first, last]; a hook.
 
@@ -322,7 +301,13 @@ class Unicorn:
         self.stop()
 
     def _add(
-        self, kind: int, callback: Any, *instruction: int, first: int = 1, last: int = 0
+        self,
+        kind: int,
+        callback: Any,
+        *instruction: int,
+        first: int = 1,
+        last: int = 0,
+        data: int | None = None,
     ) -> int:
         """A hook for [first, last]; for everything by default."""
         hook = ctypes.c_size_t()
@@ -332,7 +317,7 @@ class Unicorn:
                 ctypes.byref(hook),
                 kind,
                 ctypes.cast(callback, ctypes.c_void_p),
-                None,
+                ctypes.c_void_p(data),
                 ctypes.c_uint64(first),
                 ctypes.c_uint64(last),
                 *(ctypes.c_int(number) for number in instruction),

@@ -25,7 +25,6 @@ WRITE_CR8: Final = 0x18
 READ_DR0: Final = 0x20
 WRITE_DR0: Final = 0x30
 EXCEPTION: Final = 0x40
-VINTR: Final = 0x64
 RDPMC: Final = 0x6F
 RDTSC: Final = 0x6E
 CPUID: Final = 0x72
@@ -43,7 +42,7 @@ MWAIT: Final = 0x8B
 NESTED_PAGE_FAULT: Final = 0x400
 
 _INTERCEPTED: Final = (
-    VINTR, RDPMC, RDTSC, CPUID, SOFTWARE_INTERRUPT, INVD, PAUSE, HLT, MSR, SHUTDOWN,
+    RDPMC, RDTSC, CPUID, SOFTWARE_INTERRUPT, INVD, PAUSE, HLT, MSR, SHUTDOWN,
     VMMCALL, RDTSCP, 0x88, WBINVD, MONITOR, MWAIT,
 )  # fmt: skip
 
@@ -69,7 +68,6 @@ MSR_BITMAP_SIZE: Final = 0x2000
 EXIT_INFO_2: Final = 0x80
 
 _EFER_SVME: Final = 1 << 12
-_V_IRQ: Final = 1 << 8
 
 _SEGMENT: Final = Struct("<HHIQ")
 _ES, _CS, _SS, _DS, _GDTR, _IDTR = 0x400, 0x410, 0x420, 0x430, 0x460, 0x480
@@ -139,8 +137,6 @@ def control_block(start: StartState, io_bitmap: int, msr_map: int, nested_cr3: i
     put(0x40, io_bitmap)
     put(0x48, msr_map)
     put(0x58, 1, 4)
-    # A virtual interrupt is always pending; GIF says whether it may arrive.
-    put(0x60, _V_IRQ, 4)
     put(0x90, 1)
     put(0xB0, nested_cr3)
     code = (start.code_selector, start.code_attributes, 0xFFFF_FFFF, 0)

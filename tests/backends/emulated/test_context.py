@@ -81,5 +81,5 @@ def test_an_exception_in_a_hook_comes_out_of_the_run() -> None:
 
     engine.on_exit(react)
     with pytest.raises(SystemExit, match="3"):
-        engine.start(0x1000, 10)
+        engine.start(0x1000)
     assert engine.failure is None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tdxdbg.abi.regs import NO_REGS
 from tdxdbg.backends.emulated import context as ctx
 from tdxdbg.backends.emulated import paging, vmcb
-from tdxdbg.backends.emulated.cpu import Exit
+from tdxdbg.backends.emulated.exits import Exit
 from tdxdbg.backends.emulated.machine import Machine
 from tdxdbg.backends.emulated.space import CodeReader, peek
 from tests.backends.emulated.harness import CODE, TABLES, machine

@@ -1,0 +1,257 @@
+"""How far the CPU has come, to the instruction, at a cost for each block only.
+
+Theory of operation. Unicorn can stop after a number of instructions, by a call
+before each of them, which makes it 3 times slower. Here each translated block
+calls `blocks.S` once, which adds the block's instructions to a counter. A block
+that is longer than what is left is put off for a shorter translation of the same
+code, which QEMU makes of it for one turn (`cflags_next_tb`) and keeps beside the
+other. A run that ends inside a block has done the instructions of it that are
+before RIP; where they start is known, because QEMU wrote it down behind the
+block's code.
+
+An instruction is what QEMU translates as one: each repetition of a string
+instruction is a block of its own, so it is counted again.
+
+It depends on the insides of Unicorn 2.1.4, for Linux on x86-64.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final
+
+from tdxdbg.abi.regs import U64
+from tdxdbg.backends.emulated.memory import PRIVATE
+from tdxdbg.errors import BackendError
+
+#: blocks.S.
+MACHINE_CODE: Final = bytes.fromhex(
+    "488b042448ffc84883e0c048398060ffffff0f856c0100004883b870ffffff000f8491000000440fb78056ff"
+    "ffff4c8b094d01c84c3b4108770c4c894910488941184c8901c34c8b51404883792800742141f782d88a0000"
+    "00020000741441f782008b0000080000007507ba02000000eb22488b51204939d076bf4c29ca740f41895218"
+    "6641c782428a0000ffffc3ba010000004c8b51404889513048894138c6876d0500000141c64215016641c782"
+    "428a0000ffffc34c8b49484c8b51504c8b59584c8b408849c1e80c4d39c8733743803c0300751043c6040301"
+    "43803c02000f85930000004c8b409049c1e80c4d39c8731343803c0300750c43c604030143803c02007573f7"
+    "8050ffffff00000100751048c78070ffffff01000000e903ffffff4c8b51404c8b59184d85db741841f78350"
+    "ffffff00000100740b4181a2d88a0000fffffeff41f782d88a0000000001000f84cdfeffff6683b856ffffff"
+    "010f84bffeffff41c74218010000006641c782428a0000ffffc3ba03000000e910ffffff4883e84048398060"
+    "ffffff0f8483feffffba04000000e9f5feffffc3"
+)
+
+# struct uc_struct, CPUState, TCGContext: offsets in bytes.
+_UC_CPU: Final = 0x1B8
+_UC_TCG: Final = 0x300
+_UC_LINE_SIZE: Final = 0x7D8
+_UC_NO_EXIT_REQUEST: Final = 0x7F2
+_CPU_CFLAGS_NEXT: Final = 0x18
+_CPU_ENV: Final = 0x128
+_CPU_DECREMENTER: Final = 0x130
+_DECREMENTER_AT: Final = 0x8A40
+_ENV_AT: Final = 0x8A50
+_TCG_BUFFER: Final = 0xA8
+_TCG_BUFFER_SIZE: Final = 0xB0
+_TCG_UC: Final = 0x9970
+#: Code starts at a multiple of this.
+_LINE: Final = 64
+
+# TranslationBlock: 64-bit words, from the start of its code.
+_PC: Final = -24
+#: Flags, size, number of instructions: 32, 16, 16 bits.
+_SIZES: Final = -22
+_CODE_SIZE: Final = -19
+_PAGES: Final = -15, -14
+
+#: Bytes that say where an instruction starts, at most.
+_MOST_SAID: Final = 12
+#: Answers that are kept.
+_MOST_KNOWN: Final = 1 << 16
+
+_BEGIN: Final = Struct("<7Q")
+_COUNT, _BLOCK, _BEFORE, _REASON, _NEXT = 0, 3, 2, 6, 7
+
+
+class Reason:
+    """Why `blocks.S` ended a run."""
+
+    NONE: Final = 0
+    LIMIT: Final = 1
+    #: The guest takes interrupts now.
+    WINDOW: Final = 2
+    #: The next block is new and in a page that the guest may write to.
+    NEW_CODE: Final = 3
+    LOST: Final = 4
+
+
+class State(ctypes.Structure):
+    """What `blocks.S` works on.
+
+    `count`: instructions of all blocks that were begun, `before` that of the last one, `block`: its
+    code. The run ends at `limit`; `first_limit` is the same, or 0 if each block is to be looked at:
+    with `window`, it ends when the guest takes interrupts. `next`: the block that was not begun.
+    `writable` and `code`: a byte for each of the first `pages` pages of RAM.
+    """
+
+    _fields_ = (
+        ("count", ctypes.c_uint64),
+        ("first_limit", ctypes.c_uint64),
+        ("before", ctypes.c_uint64),
+        ("block", ctypes.c_uint64),
+        ("limit", ctypes.c_uint64),
+        ("window", ctypes.c_uint64),
+        ("reason", ctypes.c_uint64),
+        ("next", ctypes.c_uint64),
+        ("cpu", ctypes.c_uint64),
+        ("pages", ctypes.c_uint64),
+        ("writable", ctypes.c_uint64),
+        ("code", ctypes.c_uint64),
+    )
+
+
+class Blocks:
+    """The counter of one engine."""
+
+    def __init__(self, handle: int, pages: int, writable: int, code: int) -> None:
+        """`writable`, `code`: addresses of `pages` bytes, one for each page of the RAM."""
+        self._check_layout(handle)
+        self._code = mmap.mmap(
+            -1,
+            len(MACHINE_CODE),
+            flags=PRIVATE,
+            prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC,
+        )
+        self._code[:] = MACHINE_CODE
+        self._export = (ctypes.c_uint8 * len(MACHINE_CODE)).from_buffer(self._code)
+        #: Addresses of the callback for blocks, and of one that does nothing.
+        self.callback = ctypes.addressof(self._export)
+        self.nothing = self.callback + len(MACHINE_CODE) - 1
+        cpu = _word(handle + _UC_CPU)
+        self.state = State(cpu=cpu, pages=pages, writable=writable, code=code)
+        self._memory = memoryview(self.state).cast("B")
+        self._words = self._memory.cast("Q")
+        self._next_flags = ctypes.c_int32.from_address(cpu + _CPU_CFLAGS_NEXT)
+        self._no_exit_request = ctypes.c_uint8.from_address(handle + _UC_NO_EXIT_REQUEST)
+        tcg = _word(handle + _UC_TCG)
+        self._buffer = _word(tcg + _TCG_BUFFER)
+        size = _word(tcg + _TCG_BUFFER_SIZE)
+        block = (ctypes.c_uint8 * size).from_address(self._buffer)
+        self._bytes = memoryview(block).cast("B")
+        self._quads = self._bytes.cast("Q")
+        self._known: dict[tuple[bytes, int], tuple[int, int]] = {}
+        self.stop_inside(may=False)
+
+    # --- a run ------------------------------------------------------------------------
+
+    def begin(self, limit: int, *, window: bool = False) -> None:
+        """The next run ends after `limit` instructions; `window`: or when interrupts are taken."""
+        _BEGIN.pack_into(self._memory, 0, 0, 0 if window else limit, 0, 0, limit, window, 0)
+
+    def go_on(self, most: int = -1) -> None:
+        """The next start belongs to the same run, and its first block has `most` instructions."""
+        self._words[_REASON] = Reason.NONE
+        self._next_flags.value = most
+
+    @property
+    def count(self) -> int:
+        """Instructions done, if the last block that was begun is over."""
+        return self._words[_COUNT]
+
+    @property
+    def reason(self) -> int:
+        """See Reason; NONE if something else ended the run."""
+        return self._words[_REASON]
+
+    def done_at(self, address: int) -> int:
+        """Instructions done before the one at a linear address, of the last block."""
+        words = self._words
+        if not words[_BLOCK] or address == self._quads[(words[_BLOCK] - self._buffer >> 3) + _PC]:
+            return words[_BEFORE]
+        return words[_BEFORE] + self._find(address)[0]
+
+    def operation_at(self, address: int) -> int:
+        """CC_OP before the instruction at a linear address, as far as QEMU knew it."""
+        return self._find(address)[1] if self._words[_BLOCK] else 0
+
+    def _find(self, address: int) -> tuple[int, int]:
+        """Number and CC_OP of the instruction at an address, in the last block."""
+        quads = self._quads
+        code = self._words[_BLOCK] - self._buffer
+        at = code >> 3
+        count = quads[at + _SIZES] >> 48
+        said = code + quads[at + _CODE_SIZE]
+        key = self._bytes[said : said + count * _MOST_SAID].tobytes(), address - quads[at + _PC]
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            found = self._known[key] = _look_for(*key, count)
+        return found
+
+    @property
+    def flags(self) -> int:
+        """The lower half of RFLAGS and hflags for which the last block that was begun is made."""
+        block = self._words[_BLOCK]
+        return self._quads[(block - self._buffer >> 3) + _SIZES] & 0xFFFF_FFFF if block else 0
+
+    def new_pages(self) -> list[int]:
+        """After Reason.NEW_CODE: the pages of the block that was not begun."""
+        at = self._words[_NEXT] - self._buffer >> 3
+        return [self._quads[at + index] >> 12 for index in _PAGES if self._quads[at + index] != U64]
+
+    def stop_inside(self, *, may: bool) -> None:
+        """Whether the end of a run that a hook asks for can come inside a block.
+
+        It is a check after each access to memory, in code that is translated from
+        now on.
+        """
+        self._no_exit_request.value = not may
+
+    @staticmethod
+    def _check_layout(handle: int) -> None:
+        cpu, tcg = _word(handle + _UC_CPU), _word(handle + _UC_TCG)
+        if (
+            _word(cpu + _CPU_DECREMENTER) != cpu + _DECREMENTER_AT
+            or _word(cpu + _CPU_ENV) != cpu + _ENV_AT
+            or _word(tcg + _TCG_UC) != handle
+            or ctypes.c_int32.from_address(cpu + _CPU_CFLAGS_NEXT).value != -1
+            or ctypes.c_uint8.from_address(handle + _UC_NO_EXIT_REQUEST).value
+            or ctypes.c_uint32.from_address(handle + _UC_LINE_SIZE).value != _LINE
+        ):
+            raise BackendError(
+                "unicorn's blocks are not where 2.1.4 has them: the emulated backend needs "
+                "the wheel for Linux on x86-64"
+            )
+
+
+def _word(address: int) -> int:
+    return ctypes.c_uint64.from_address(address).value
+
+
+def _look_for(said: bytes, distance: int, count: int) -> tuple[int, int]:
+    """Which of `count` instructions is the one at a distance, and its CC_OP; `count` if none is.
+
+    For each of them it says how far its address, its CC_OP and the end of its
+    code are from those of the one before, in signed LEB128.
+    """
+    numbers = _signed_numbers(said)
+    place = operation = 0
+    for number in range(count):
+        place += next(numbers)
+        operation += next(numbers)
+        if place == distance:
+            return number, operation
+        next(numbers)
+    return count, 0
+
+
+def _signed_numbers(data: bytes) -> Iterator[int]:
+    """Numbers in signed LEB128, as QEMU's encode_search writes them."""
+    value = shift = 0
+    for byte in data:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if not byte & 0x80:
+            yield value - (1 << shift if byte & 0x40 else 0)
+            value = shift = 0
