@@ -25,6 +25,9 @@ from tdxdbg.backends.emulated.memory import GPA_LIMIT, PAGE, PAGE_SHIFT, PRIVATE
 #: Physical address of the tables, above the largest RAM.
 TABLES_AT: Final = 0xE0_1000_0000
 
+#: Bytes around an address for which the module is asked at once.
+AROUND: Final = 16 * PAGE
+
 WINDOWS: Final = 4
 _WINDOW_SIZE: Final = 1 << 30
 
@@ -64,15 +67,14 @@ class NestedTable:
 
     # --- private GPAs -----------------------------------------------------------------
 
-    def enter(self, gpa: int, size: int) -> None:
-        """Let the CPU read and execute [gpa, gpa + size): whole pages of RAM."""
-        for page_gpa in range(gpa & -PAGE, gpa + size, PAGE):
-            offset = self._memory.offset(page_gpa)
+    def enter(self, gpas: Iterable[int]) -> None:
+        """Let the CPU read and execute the pages at `gpas`, of those that are RAM."""
+        for gpa in gpas:
+            offset = self._memory.offset(gpa)
             if offset >= 0:
-                page = offset >> PAGE_SHIFT
-                writable = page in self._memory.dirty and not self.code[page]
-                self.writable[page] = writable
-                self._words[self._word(page_gpa)] = offset | _ENTRY | (_WRITE if writable else 0)
+                word = self._word(gpa)
+                if not self._words[word] & _PRESENT:
+                    self._words[word] = offset | _ENTRY
 
     def is_present(self, gpa: int) -> bool:
         word = self._find(gpa)
@@ -80,9 +82,19 @@ class NestedTable:
 
     def allow_write(self, gpa: int) -> None:
         """The page of `gpa`, which is present, becomes dirty and writable."""
-        word = self._find(gpa)
+        self._open(self._find(gpa))
+
+    def allow_write_around(self, gpa: int) -> None:
+        """So do the pages around that are present and without code, as they may be next."""
+        first = self._find(gpa & -AROUND)
+        for word in range(first, first + (AROUND >> PAGE_SHIFT)):
+            entry = self._words[word]
+            if entry & (_PRESENT | _WRITE) == _PRESENT and not self.code[_page(entry)]:
+                self._open(word)
+
+    def _open(self, word: int) -> None:
         self._words[word] |= _WRITE
-        page = (self._words[word] & (GPA_LIMIT - 1)) >> PAGE_SHIFT
+        page = _page(self._words[word])
         self.writable[page] = True
         self._memory.dirty.add(page)
 
@@ -169,6 +181,11 @@ class NestedTable:
         """As _word; -1 where there is no table."""
         table = self._tables.get((21, gpa >> 21))
         return -1 if table is None else table + (gpa >> 12 & 511)
+
+
+def _page(entry: int) -> int:
+    """The page of the buffer that an entry maps."""
+    return (entry & (GPA_LIMIT - 1)) >> PAGE_SHIFT
 
 
 def _tables_for(gpa: int, size: int) -> int:

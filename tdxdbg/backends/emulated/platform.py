@@ -12,7 +12,7 @@ from tdxdbg.backends.emulated.cpu import Cpu
 from tdxdbg.backends.emulated.deliver import Done, Waiting, combine, deliver
 from tdxdbg.backends.emulated.memory import PAGE, PAGE_SHIFT, Memory
 from tdxdbg.backends.emulated.module_api import Module
-from tdxdbg.backends.emulated.nested import NestedTable
+from tdxdbg.backends.emulated.nested import AROUND, NestedTable
 from tdxdbg.backends.emulated.space import CodeReader, Space
 from tdxdbg.backends.emulated.vcpu import Event, Vcpu
 from tdxdbg.backends.emulated.watched import WatchedError
@@ -89,13 +89,22 @@ class Platform:
             # A page that the module knows and that has no memory: only a host's mistake.
             return self.module.event(vcpu.index, self.guest(vcpu), vmx.TRIPLE_FAULT)
         if private:
-            self.nested.enter(gpa & -PAGE, PAGE)
+            self._enter_around(gpa & -PAGE)
             self._open_for(gpa, write=write)
         return None
 
+    def _enter_around(self, gpa: int) -> None:
+        """Enter the page at `gpa`, and what the module would let through beside it.
+
+        It saves a fault for each of them, and the guest cannot tell.
+        """
+        first, is_mapped = gpa & -AROUND, self.module.is_mapped
+        pages = range(first, first + AROUND, PAGE)
+        self.nested.enter([page for page in pages if page == gpa or is_mapped(page)])
+
     def _open_for(self, gpa: int, *, write: bool) -> None:
         if write and not self.has_code(gpa):
-            self.nested.allow_write(gpa)
+            self.nested.allow_write_around(gpa)
 
     def has_code(self, gpa: int) -> bool:
         """Whether translated code was made of the page of a private GPA."""
