@@ -20,6 +20,7 @@ from tdxdbg.abi.regs import RAX, RCX, RDI, RSI, U64
 from tdxdbg.backends.emulated import context as ctx
 from tdxdbg.backends.emulated import entry, flags, vmcb
 from tdxdbg.backends.emulated.blocks import Blocks, Reason
+from tdxdbg.backends.emulated.clean_stores import CleanStores
 from tdxdbg.backends.emulated.context import Context
 from tdxdbg.backends.emulated.exits import Exit, Kind
 from tdxdbg.backends.emulated.memory import PAGE_SHIFT, PRIVATE, Memory
@@ -91,6 +92,7 @@ class Cpu:
         self.interrupt_waits = False
         pages = memory.size >> PAGE_SHIFT
         self._blocks = Blocks(unicorn.handle, pages, nested.marks_at, nested.marks_at + pages)
+        self.clean_stores = CleanStores(unicorn, memory.address, memory.size)
         self._translated = Translated(unicorn, memory, nested, shared_mask, self.run)
         unicorn.on_exit(self._on_exit)
         unicorn.on_in(self._on_in)

@@ -92,6 +92,7 @@ class Stops:
         if self._watched.ranges == old:
             return
         unicorn = self._cpu.unicorn
+        self._cpu.clean_stores.allow(hooked=bool(self._watched.ranges))
         for hook in self._write_hooks:
             unicorn.remove_hook(hook)
         self._write_hooks = [

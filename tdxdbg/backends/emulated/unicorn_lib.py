@@ -31,6 +31,8 @@ _emu_stop = uclib.uc_emu_stop
 _context_save = uclib.uc_context_save
 _context_restore = uclib.uc_context_restore
 
+#: struct uc_struct: its CPU.
+_CPU: Final = 0x1B8
 #: Bytes of translated code, at most; then Unicorn forgets all of it.
 _MOST_CODE: Final = 128 << 20
 
@@ -60,6 +62,10 @@ _WRITE_HOOK = ctypes.CFUNCTYPE(
     ctypes.c_void_p,
 )  # fmt: skip
 _PLAIN_HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+
+
+def _word(address: int) -> int:
+    return ctypes.c_uint64.from_address(address).value
 
 
 class _Msr(ctypes.Structure):
@@ -129,6 +135,14 @@ class Unicorn:
     def flush_tlb(self) -> None:
         """Forget every address translation."""
         uclib.uc_ctl(self.handle, _TLB_FLUSH)
+
+    def search_stores(self, address: int, size: int) -> None:
+        """The next store to each page of this process's memory takes the long way (hooks, code)."""
+        uclib.tlb_reset_dirty_x86_64(
+            ctypes.c_void_p(_word(self.handle + _CPU)),
+            ctypes.c_size_t(address),
+            ctypes.c_size_t(size),
+        )
 
     def flush_code(self) -> None:
         """Forget all translated code."""
