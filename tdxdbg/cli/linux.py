@@ -13,8 +13,6 @@ from tdxdbg.cli.running import run, say
 if TYPE_CHECKING:
     from tdxdbg.session import LiveConfig, Session
 
-#: Characters of an escaped byte.
-_ESCAPED: Final = 4
 #: What makes a distribution's kernel speak to the serial port from the start.
 DEFAULT_COMMAND_LINE: Final = "console=ttyS0 earlyprintk=ttyS0"
 
@@ -137,20 +135,17 @@ class _Console:
     """The guest's serial output, on standard output: a guest's text is escaped there too."""
 
     def __init__(self) -> None:
+        from tdxdbg.cli.console import ConsoleText
+
         self._seen = 0
-        self._middle = False
+        self._text = ConsoleText()
 
     def show(self, session: Session) -> None:
         """What is new."""
-        from tdxdbg.decode.text import safe
-
         while self._seen < session.state.console:
             data, self._seen = session.console_since(self._seen)
-            lines = data.replace(b"\r\n", b"\n").expandtabs().split(b"\n")
-            click.echo("\n".join(safe(line, len(data) * _ESCAPED) for line in lines), nl=False)
-            self._middle = bool(lines[-1])
+            click.echo(self._text.feed(data), nl=False)
 
     def end(self) -> None:
         """Whatever comes next begins a line."""
-        if self._middle:
-            click.echo()
+        click.echo(self._text.end(), nl=False)
