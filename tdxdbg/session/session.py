@@ -53,6 +53,8 @@ class Session(Connection):
         linux: bool = False,
         initrd: str | os.PathLike[str] = "",
         append: str = "",
+        firmware: str | os.PathLike[str] = "",
+        keep_variables: bool = False,
     ) -> Session:
         """Start a guest; it stands before its first instruction.
 
@@ -77,6 +79,8 @@ class Session(Connection):
             linux=linux,
             initrd=os.fspath(initrd),
             append=append,
+            firmware=os.fspath(firmware),
+            keep_variables=keep_variables,
         )
         return cls._start(config, image)
 
