@@ -162,6 +162,11 @@ def content(kernel: Path | None, options: LinuxOptions) -> fw_cfg.Content:
 def _kernel(kernel: Path, options: LinuxOptions) -> Iterator[tuple[int, bytes]]:
     """A bzImage in its two parts, command line and initrd, each with its size."""
     image = read_file(kernel, "a bzImage")
+    if not bzimage.is_bzimage(image):
+        raise BackendError(
+            f"{kernel.name} is no bzImage, and firmware boots no other kernel: "
+            "give the distribution's vmlinuz"
+        )
     at = bzimage.setup_header(image, kernel.name).kernel_at
     initrd = read_file(options.initrd, "an initrd") if options.initrd is not None else b""
     for size, key, data in (

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from hashlib import sha384
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tdxdbg.abi import fw_cfg
 from tdxdbg.abi.regs import NO_REGS
@@ -171,6 +174,19 @@ def test_sections_that_fit_nowhere(sections: tuple[Row, ...], reason: str) -> No
     assert str(caught.value).startswith("fw.fd: ")
 
 
+@given(st.lists(st.tuples(st.integers(0, RAM // 0x1000 + 1), st.integers(1, 0x1000)), max_size=12))
+def test_any_sections_are_refused_or_the_hob_is_of_all_the_ram(
+    places: list[tuple[int, int]],
+) -> None:
+    rows = (Row(TEMP_MEM, 0x1000 * page, 0x1000 * count) for page, count in places)
+    with suppress(BackendError):
+        at = 0
+        for _, start, size in hobs(loaded((USUAL[3], *rows))):
+            assert start == at
+            at += size
+        assert at == RAM
+
+
 # --- MRTD -----------------------------------------------------------------------------
 
 
@@ -222,11 +238,11 @@ def test_without_a_kernel() -> None:
     assert dict(content.files)["etc/e820"] == struct.pack("<QQI", 0, RAM, 1)
 
 
-@pytest.mark.parametrize("data", [b"", b"MZ", bytes(4096)])
+@pytest.mark.parametrize("data", [b"", b"MZ", bytes(4096), b"\x7fELF" + bytes(4096)])
 def test_what_is_no_kernel(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "vmlinuz"
     path.write_bytes(data)
-    with pytest.raises(BackendError, match="vmlinuz is no bzImage"):
+    with pytest.raises(BackendError, match="vmlinuz is no bzImage, and firmware boots no other"):
         build(parse(tdvf(), "fw.fd"), path, OPTIONS)
 
 
