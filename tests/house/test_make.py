@@ -116,6 +116,7 @@ def test_without_a_target_it_lists_them(checkout: Path) -> None:
     assert [line.split()[1] for line in said] == [
         "run",
         "test",
+        "test-linux",
         "lint",
         "unit",
         "fuzz",
