@@ -335,9 +335,17 @@ class Worker:
 _LATER: Final = object()
 
 
+#: By the annotations of commands, which are text.
+_KINDS: Final = {
+    **{kind.__name__: kind for kind in (int, str, bytes, bool, dict)},
+    "None": type(None),
+}
+
+
 def _checked(work: Callable[..., Any], request: Request, skip: int) -> dict[str, Any]:
     """The arguments, if they are those of the command; `skip` of its own come first."""
-    names = list(signature(work).parameters)[skip:]
+    parameters = signature(work).parameters
+    names = list(parameters)[skip:]
     unknown = sorted(set(request.arguments) - set(names))
     if unknown:
         raise SessionError(f"{request.command} has no {unknown[0]!r}: it takes {', '.join(names)}")
@@ -345,4 +353,8 @@ def _checked(work: Callable[..., Any], request: Request, skip: int) -> dict[str,
         signature(work).bind(*[None] * skip, **request.arguments)
     except TypeError as problem:
         raise SessionError(f"{request.command}: {problem}") from None
+    for name, value in request.arguments.items():
+        kinds = str(parameters[name].annotation)
+        if not any(type(value) is _KINDS[kind.partition("[")[0]] for kind in kinds.split(" | ")):
+            raise SessionError(f"{request.command}: {name} {value!r:.40} is no {kinds}")
     return request.arguments

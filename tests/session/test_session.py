@@ -137,7 +137,7 @@ def test_what_nobody_knows_is_refused_to_a_screen_too(retry: Session) -> None:
         ("nonsense", {}, "no command 'nonsense'"),
         ("step", {"cuont": 1}, "step has no 'cuont'"),
         ("inject", {}, "vector"),
-        ("step", {"count": "x"}, "bug"),
+        ("step", {"count": "x"}, "is no int"),
         ("cont", {"until": "leef == 1"}, "leef"),
         ("read_memory", {"address": 0}, "size"),
     ):
@@ -517,3 +517,23 @@ def test_a_closed_session_says_so(retry: Session) -> None:
     with pytest.raises(SessionError, match="closed"):
         past.step()
     assert "closed" in repr(retry)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "problem"),
+    [
+        ("go_to", {"row": [1, 2]}, r"go_to: row \[1, 2\] is no int | None"),
+        ("cont", {"steps": "3"}, "cont: steps '3' is no int"),
+        ("cont", {"paced": 1}, "cont: paced 1 is no bool"),
+        ("step", {"count": True}, "step: count True is no int"),
+        ("serial", {"data": "text"}, "serial: data 'text' is no bytes"),
+        ("write_memory", {"address": 0, "data": None}, "write_memory: data None is no bytes"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_refused(
+    command: str, arguments: dict[str, Any], problem: str
+) -> None:
+    with Session.open("hello_serial") as td:
+        with pytest.raises(SessionError, match=problem.replace("|", r"\|")):
+            td._ask(command, **arguments)
+        assert td.step().row == 0
