@@ -14,17 +14,22 @@
         .equ LIMIT, 32
         .equ WINDOW, 40
         .equ REASON, 48
-        .equ NEXT, 56
-        .equ CPU, 64
-        .equ PAGES, 72
-        .equ WRITABLE, 80
-        .equ CODE, 88
+        .equ STARTED, 56
+        .equ NEXT, 64
+        .equ CPU, 72
+        .equ PAGES, 80
+        .equ WRITABLE, 88
+        .equ CODE, 96
+        .equ RAM, 104
+        .equ HOOKED, 112
 
 # TranslationBlock, from the start of its code (192 bytes after its own).
+        .equ PC, 0 - 192
         .equ FLAGS, 16 - 192
+        .equ SIZE, 20 - 192
         .equ ICOUNT, 22 - 192
         .equ TC_PTR, 32 - 192
-        .equ SEEN, 48 - 192             # orig_tb, which nothing else uses
+        .equ SEEN, 48 - 192             # orig_tb, which nothing else uses; see SPLIT_SHIFT
         .equ PAGE_0, 72 - 192
         .equ PAGE_1, 80 - 192
 
@@ -43,6 +48,16 @@
         .equ AT_WINDOW, 2
         .equ AT_NEW_CODE, 3
         .equ LOST, 4
+        .equ AT_EXCHANGE, 5
+        .equ AT_RESTART, 6
+
+# What is known of a block: that it was looked at; that its first instruction is
+# CMPXCHG8B; how many instructions are before a CMPXCHG8B.
+        .equ PLAIN, 1
+        .equ EXCHANGE_FIRST, 2
+        .equ SPLIT_SHIFT, 8
+        .equ CMPXCHG8B, 0xc70f
+        .equ MODRM_REG, 0x38
 
         .text
 begin:
@@ -52,9 +67,9 @@ begin:
         cmp %rax, TC_PTR(%rax)
         jne further_back
 found:
-        cmpq $0, SEEN(%rax)
-        je first_time
-seen:
+        cmpq $PLAIN, SEEN(%rax)
+        jne special
+plain:
         movzwl ICOUNT(%rax), %r8d
         mov COUNT(%rcx), %r9
         add %r9, %r8
@@ -78,15 +93,33 @@ look:
         mov $AT_WINDOW, %edx
         jmp stop
 no_window:
+        mov SEEN(%rax), %r11
         mov LIMIT(%rcx), %rdx
-        cmp %rdx, %r8
-        jbe run
         sub %r9, %rdx
         jz at_limit
+        testb $EXCHANGE_FIRST, %r11b
+        jnz exchange
+may_split:
+        shr $SPLIT_SHIFT, %r11
+        jnz split
+        cmp LIMIT(%rcx), %r8
+        jbe run
+put_off:
         # Another block takes this one's place, of as many instructions.
         mov %edx, CPU_CFLAGS_NEXT_TB(%r10)
         movw $-1, CPU_EXIT_NOW(%r10)
         ret
+split:
+        cmp %r11, %rdx
+        cmova %r11, %rdx
+        jmp put_off
+exchange:
+        cmpq $0, HOOKED(%rcx)
+        je may_split
+        cmp STARTED(%rcx), %r9
+        je may_split
+        mov $AT_RESTART, %edx
+        jmp stop
 at_limit:
         mov $AT_LIMIT, %edx
 stop:
@@ -98,6 +131,14 @@ stop:
         movw $-1, CPU_EXIT_NOW(%r10)
         ret
 
+special:
+        cmpq $0, SEEN(%rax)
+        je first_time
+        movzwl ICOUNT(%rax), %r8d
+        mov COUNT(%rcx), %r9
+        add %r9, %r8
+        jmp look
+
 # The pages of a new block: no guest may write to them from now on, unasked.
 first_time:
         mov PAGES(%rcx), %r9
@@ -106,7 +147,7 @@ first_time:
         mov PAGE_0(%rax), %r8
         shr $12, %r8
         cmp %r9, %r8
-        jae known
+        jae outside
         cmpb $0, (%r11, %r8)
         jne second_page
         movb $1, (%r11, %r8)
@@ -122,11 +163,37 @@ second_page:
         movb $1, (%r11, %r8)
         cmpb $0, (%r10, %r8)
         jne new_code
+        jmp known
+outside:
+        movq $PLAIN, SEEN(%rax)
+        jmp plain
 known:
         testl $RF, FLAGS(%rax)
         jnz with_rf
-        movq $1, SEEN(%rax)
-        jmp seen
+        # A CMPXCHG8B takes the flags from a CC_OP that may not be stored yet. That
+        # cannot be, at the begin of a block.
+        mov $AT_EXCHANGE, %edx
+        cmpq $-1, PAGE_1(%rax)
+        jne stop
+        mov PC(%rax), %r8
+        and $0xfff, %r8d
+        add PAGE_0(%rax), %r8
+        add RAM(%rcx), %r8
+        movzwl SIZE(%rax), %r9d
+        sub $2, %r9d
+        jbe outside
+next_byte:
+        cmpw $CMPXCHG8B, (%r8)
+        jne no_exchange
+        mov 2(%r8), %r10b
+        and $MODRM_REG, %r10b
+        cmp $8, %r10b
+        je stop
+no_exchange:
+        inc %r8
+        dec %r9d
+        jnz next_byte
+        jmp outside
 
 # RFLAGS.RF is for one instruction, which gets a block of its own. QEMU would keep
 # it up to some end of a block, and where that is depends on where the run was cut.
@@ -139,13 +206,15 @@ with_rf:
         jz rf_is_new
         andl $~RF, CPU_EFLAGS(%r10)
 rf_is_new:
+        mov $1, %edx
         testl $RF, CPU_EFLAGS(%r10)
-        jz seen
+        jz not_with_rf
         cmpw $1, ICOUNT(%rax)
-        je seen
-        movl $1, CPU_CFLAGS_NEXT_TB(%r10)
-        movw $-1, CPU_EXIT_NOW(%r10)
-        ret
+        je plain
+        jmp put_off
+not_with_rf:
+        mov $-1, %edx
+        jmp put_off
 
 new_code:
         mov $AT_NEW_CODE, %edx

@@ -20,25 +20,32 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Iterator
+from itertools import accumulate
 from struct import Struct
 from typing import Final
 
 from tdxdbg.abi.regs import U64
+from tdxdbg.backends.emulated import flags
+from tdxdbg.backends.emulated.context import HF_CS64
 from tdxdbg.backends.emulated.memory import PRIVATE
 from tdxdbg.errors import BackendError
 
 #: blocks.S.
 MACHINE_CODE: Final = bytes.fromhex(
-    "488b042448ffc84883e0c048398060ffffff0f856c0100004883b870ffffff000f8491000000440fb78056ff"
-    "ffff4c8b094d01c84c3b4108770c4c894910488941184c8901c34c8b51404883792800742141f782d88a0000"
-    "00020000741441f782008b0000080000007507ba02000000eb22488b51204939d076bf4c29ca740f41895218"
-    "6641c782428a0000ffffc3ba010000004c8b51404889513048894138c6876d0500000141c64215016641c782"
-    "428a0000ffffc34c8b49484c8b51504c8b59584c8b408849c1e80c4d39c8733743803c0300751043c6040301"
-    "43803c02000f85930000004c8b409049c1e80c4d39c8731343803c0300750c43c604030143803c02007573f7"
-    "8050ffffff00000100751048c78070ffffff01000000e903ffffff4c8b51404c8b59184d85db741841f78350"
-    "ffffff00000100740b4181a2d88a0000fffffeff41f782d88a0000000001000f84cdfeffff6683b856ffffff"
-    "010f84bffeffff41c74218010000006641c782428a0000ffffc3ba03000000e910ffffff4883e84048398060"
-    "ffffff0f8483feffffba04000000e9f5feffffc3"
+    "488b042448ffc84883e0c048398060ffffff0f85150200004883b870ffffff010f85c2000000440fb78056ff"
+    "ffff4c8b094d01c84c3b4108770c4c894910488941184c8901c34c8b51484883792800742141f782d88a0000"
+    "00020000741441f782008b0000080000007507ba02000000eb534c8b9870ffffff488b51204c29ca743e41f6"
+    "c302752449c1eb0875154c3b412076a6418952186641c782428a0000ffffc34c39da490f47d3ebe848837970"
+    "0074d54c3b493874cfba06000000eb05ba010000004c8b51484889513048894140c6876d0500000141c64215"
+    "016641c782428a0000ffffc34883b870ffffff007413440fb78056ffffff4c8b094d01c8e941ffffff4c8b49"
+    "504c8b51584c8b59604c8b408849c1e80c4d39c8733d43803c0300751043c604030143803c02000f85ee0000"
+    "004c8b409049c1e80c4d39c8732943803c0300752243c604030143803c02000f85ca000000eb1048c78070ff"
+    "ffff01000000e9bbfefffff78050ffffff000001007558ba0500000048837890ff0f853effffff4c8b8040ff"
+    "ffff4181e0ff0f00004c0340884c034168440fb78854ffffff4183e90276b0664181380fc77512458a500241"
+    "80e2384180fa080f8400ffffff49ffc041ffc975deeb8c4c8b51484c8b59184d85db741841f78350ffffff00"
+    "000100740b4181a2d88a0000fffffeffba0100000041f782d88a00000000010074136683b856ffffff010f84"
+    "12feffffe97bfeffffbaffffffffe971feffffba03000000e998feffff4883e84048398060ffffff0f84dafd"
+    "ffffba04000000e97dfeffffc3"
 )
 
 # struct uc_struct, CPUState, TCGContext: offsets in bytes.
@@ -62,6 +69,7 @@ _PC: Final = -24
 #: Flags, size, number of instructions: 32, 16, 16 bits.
 _SIZES: Final = -22
 _CODE_SIZE: Final = -19
+_SEEN: Final = -18
 _PAGES: Final = -15, -14
 
 #: Bytes that say where an instruction starts, at most.
@@ -69,8 +77,13 @@ _MOST_SAID: Final = 12
 #: Answers that are kept.
 _MOST_KNOWN: Final = 1 << 16
 
-_BEGIN: Final = Struct("<7Q")
-_COUNT, _BLOCK, _BEFORE, _REASON, _NEXT = 0, 3, 2, 6, 7
+_BEGIN: Final = Struct("<8Q")
+_COUNT, _BEFORE, _BLOCK, _REASON, _STARTED, _NEXT = 0, 2, 3, 6, 7, 8
+
+#: What blocks.S is to know of a block, as it names them.
+_PLAIN: Final = 1
+_EXCHANGE_FIRST: Final = 2
+_SPLIT_SHIFT: Final = 8
 
 
 class Reason:
@@ -83,6 +96,13 @@ class Reason:
     #: The next block is new and in a page that the guest may write to.
     NEW_CODE: Final = 3
     LOST: Final = 4
+    #: The next block is new and may have a CMPXCHG8B; `split_next`.
+    EXCHANGE: Final = 5
+    #: A CMPXCHG8B comes next, and has to be the first instruction after a start.
+    RESTART: Final = 6
+
+    #: None of the run's own: it goes on.
+    GO_ON: Final = frozenset({NEW_CODE, EXCHANGE, RESTART})
 
 
 class State(ctypes.Structure):
@@ -90,8 +110,9 @@ class State(ctypes.Structure):
 
     `count`: instructions of all blocks that were begun, `before` that of the last one, `block`: its
     code. The run ends at `limit`; `first_limit` is the same, or 0 if each block is to be looked at:
-    with `window`, it ends when the guest takes interrupts. `next`: the block that was not begun.
-    `writable` and `code`: a byte for each of the first `pages` pages of RAM.
+    with `window`, it ends when the guest takes interrupts. `started`: what was done at the last
+    start. `next`: the block that was not begun. `writable` and `code`: a byte for each of the
+    first `pages` pages of the RAM, which is at `ram`. `hooked`: whether there are code hooks.
     """
 
     _fields_ = (
@@ -102,19 +123,22 @@ class State(ctypes.Structure):
         ("limit", ctypes.c_uint64),
         ("window", ctypes.c_uint64),
         ("reason", ctypes.c_uint64),
+        ("started", ctypes.c_uint64),
         ("next", ctypes.c_uint64),
         ("cpu", ctypes.c_uint64),
         ("pages", ctypes.c_uint64),
         ("writable", ctypes.c_uint64),
         ("code", ctypes.c_uint64),
+        ("ram", ctypes.c_uint64),
+        ("hooked", ctypes.c_uint64),
     )
 
 
 class Blocks:
     """The counter of one engine."""
 
-    def __init__(self, handle: int, pages: int, writable: int, code: int) -> None:
-        """`writable`, `code`: addresses of `pages` bytes, one for each page of the RAM."""
+    def __init__(self, handle: int, ram: int, pages: int, writable: int, code: int) -> None:
+        """`writable`, `code`: addresses of `pages` bytes, one for each page of the RAM at `ram`."""
         self._check_layout(handle)
         self._code = mmap.mmap(
             -1,
@@ -128,7 +152,7 @@ class Blocks:
         self.callback = ctypes.addressof(self._export)
         self.nothing = self.callback + len(MACHINE_CODE) - 1
         cpu = _word(handle + _UC_CPU)
-        self.state = State(cpu=cpu, pages=pages, writable=writable, code=code)
+        self.state = State(cpu=cpu, pages=pages, writable=writable, code=code, ram=ram)
         self._memory = memoryview(self.state).cast("B")
         self._words = self._memory.cast("Q")
         self._next_flags = ctypes.c_int32.from_address(cpu + _CPU_CFLAGS_NEXT)
@@ -146,11 +170,12 @@ class Blocks:
 
     def begin(self, limit: int, *, window: bool = False) -> None:
         """The next run ends after `limit` instructions; `window`: or when interrupts are taken."""
-        _BEGIN.pack_into(self._memory, 0, 0, 0 if window else limit, 0, 0, limit, window, 0)
+        _BEGIN.pack_into(self._memory, 0, 0, 0 if window else limit, 0, 0, limit, window, 0, 0)
 
     def go_on(self, most: int = -1) -> None:
         """The next start belongs to the same run, and its first block has `most` instructions."""
         self._words[_REASON] = Reason.NONE
+        self._words[_STARTED] = self._words[_COUNT]
         self._next_flags.value = most
 
     @property
@@ -195,11 +220,6 @@ class Blocks:
         block = self._words[_BLOCK]
         return self._quads[(block - self._buffer >> 3) + _SIZES] & 0xFFFF_FFFF if block else 0
 
-    def new_pages(self) -> list[int]:
-        """After Reason.NEW_CODE: the pages of the block that was not begun."""
-        at = self._words[_NEXT] - self._buffer >> 3
-        return [self._quads[at + index] >> 12 for index in _PAGES if self._quads[at + index] != U64]
-
     def stop_inside(self, *, may: bool) -> None:
         """Whether the end of a run that a hook asks for can come inside a block.
 
@@ -207,6 +227,39 @@ class Blocks:
         now on.
         """
         self._no_exit_request.value = not may
+        self.state.hooked = may
+
+    # --- the block that was not begun -------------------------------------------------
+
+    def new_pages(self) -> list[int]:
+        """After Reason.NEW_CODE: the pages of the block that was not begun."""
+        at = self._words[_NEXT] - self._buffer >> 3
+        return [self._quads[at + index] >> 12 for index in _PAGES if self._quads[at + index] != U64]
+
+    def split_next(self) -> None:
+        """After Reason.EXCHANGE: find the CMPXCHG8Bs, before each of which a block has to end."""
+        at = self._words[_NEXT] - self._buffer >> 3
+        sizes = self._quads[at + _SIZES]
+        code = self._code_of(at, sizes >> 32 & 0xFFFF)
+        exchanges = flags.exchanges(code, self._starts(at), is_64bit=bool(sizes & HF_CS64))
+        later = next((number for number in exchanges if number), 0)
+        first = _EXCHANGE_FIRST if 0 in exchanges else 0
+        self._quads[at + _SEEN] = _PLAIN | first | later << _SPLIT_SHIFT
+
+    def _code_of(self, at: int, size: int) -> bytes:
+        """The guest code that a block was made of."""
+        inside = self._quads[at + _PC] & 0xFFF
+        here = min(size, 0x1000 - inside)
+        first, second = (self._quads[at + index] for index in _PAGES)
+        code = ctypes.string_at(self.state.ram + first + inside, here)
+        return code + ctypes.string_at(self.state.ram + second, size - here)
+
+    def _starts(self, at: int) -> list[int]:
+        """Where in a block's code its instructions start."""
+        count = self._quads[at + _SIZES] >> 48
+        said = (at << 3) + self._quads[at + _CODE_SIZE]
+        numbers = list(_signed_numbers(self._bytes[said : said + count * _MOST_SAID].tobytes()))
+        return list(accumulate(numbers[: 3 * count : 3]))
 
     @staticmethod
     def _check_layout(handle: int) -> None:

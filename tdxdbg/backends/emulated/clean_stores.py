@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from tdxdbg.backends.emulated.memory import PRIVATE
@@ -59,3 +61,12 @@ class CleanStores:
         self._may_clean.value = not hooked
         if hooked:
             self._unicorn.search_stores(*self._ram)
+
+    @contextmanager
+    def none(self) -> Iterator[None]:
+        """While it lasts, each store is searched; of those that were clean, none may come."""
+        was, self._may_clean.value = self._may_clean.value, 0
+        try:
+            yield
+        finally:
+            self._may_clean.value = was

@@ -91,9 +91,12 @@ class Cpu:
         #: Whether the next run ends where the guest takes interrupts.
         self.interrupt_waits = False
         pages = memory.size >> PAGE_SHIFT
-        self._blocks = Blocks(unicorn.handle, pages, nested.marks_at, nested.marks_at + pages)
+        marks = nested.marks_at
+        self._blocks = Blocks(unicorn.handle, memory.address, pages, marks, marks + pages)
         self.clean_stores = CleanStores(unicorn, memory.address, memory.size)
-        self._translated = Translated(unicorn, memory, nested, shared_mask, self.run)
+        self._translated = Translated(
+            unicorn, memory, nested, shared_mask, self.clean_stores, self.run
+        )
         unicorn.on_exit(self._on_exit)
         unicorn.on_in(self._on_in)
         unicorn.on_out(self._on_out)
@@ -146,7 +149,7 @@ class Cpu:
         context.load()
         error = unicorn.start(context.q[ctx.RIP])
         context.fetch()
-        if blocks.reason == Reason.NEW_CODE or self._code in _WALKS_OR_GP:
+        if blocks.reason in Reason.GO_ON or self._code in _WALKS_OR_GP:
             error = self._go_on(context, error)
         return self._end(context, error)
 
@@ -159,8 +162,8 @@ class Cpu:
         unicorn, blocks = self.unicorn, self._blocks
         alone = -1
         while not error:
-            if self._code == Kind.COUNT and blocks.reason == Reason.NEW_CODE:
-                self._translated.protect(blocks.new_pages())
+            if self._code == Kind.COUNT and blocks.reason in Reason.GO_ON:
+                self._prepare_next()
             elif alone != blocks.count and self._is_early(context):
                 alone = blocks.count
                 self._code = Kind.COUNT
@@ -170,6 +173,14 @@ class Cpu:
             error = unicorn.start(context.q[ctx.RIP])
             context.fetch()
         return error
+
+    def _prepare_next(self) -> None:
+        """What the block needs that was not begun."""
+        blocks = self._blocks
+        if blocks.reason == Reason.NEW_CODE:
+            self._translated.protect(blocks.new_pages())
+        elif blocks.reason == Reason.EXCHANGE:
+            blocks.split_next()
 
     def _is_early(self, context: Context) -> bool:
         """Whether the run ended with a fault of a fetch that may be of a later instruction."""

@@ -1,6 +1,7 @@
-"""Where the arithmetic flags are after a fault in the middle of an instruction.
+"""Where QEMU's translator loses the arithmetic flags.
 
-QEMU keeps them as an operation (CC_OP) and its operands. Of almost every
+QEMU keeps them as an operation (CC_OP) and its operands. After a fault in the
+middle of an instruction both are those from before it, because of almost every
 instruction it writes operands only when nothing can fault any more. These are
 the exceptions (target/i386/translate.c: gen_rotc_rm_T1, gen_setcc1): they compute all
 flags into CC_SRC and access memory after it, and a fault restores CC_OP alone.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tdxdbg.backends.emulated.decode import prefixes
+from tdxdbg.backends.emulated.decode import LONGEST, prefixes
 
 # CC_OP.
 DYNAMIC: Final = 0
@@ -51,3 +52,18 @@ def are_in_source(code: bytes, known: int, *, is_64bit: bool) -> bool:
     if condition == _B:
         return False
     return condition == _P or known not in _SUB
+
+
+def exchanges(code: bytes, starts: list[int], *, is_64bit: bool) -> list[int]:
+    """Which of the instructions that start at `starts` are CMPXCHG8B or CMPXCHG16B.
+
+    They are done by a helper that reads CC_OP, which QEMU has not stored if the
+    operation was in the same block.
+    """
+    found = []
+    for number, start in enumerate(starts):
+        at = start + prefixes(code[start : start + LONGEST], is_64bit=is_64bit).at
+        group, modrm = code[at : at + 2], code[at + 2 : at + 3]
+        if group == b"\x0f\xc7" and modrm and modrm[0] < 0xC0 and modrm[0] >> 3 & 7 == 1:
+            found.append(number)
+    return found

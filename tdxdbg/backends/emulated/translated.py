@@ -13,6 +13,7 @@ from typing import Final
 from tdxdbg.abi.regs import U64
 from tdxdbg.backends.emulated import context as ctx
 from tdxdbg.backends.emulated import vmcb
+from tdxdbg.backends.emulated.clean_stores import CleanStores
 from tdxdbg.backends.emulated.context import Context
 from tdxdbg.backends.emulated.decode import LONGEST
 from tdxdbg.backends.emulated.exits import Exit, Kind
@@ -34,12 +35,14 @@ class Translated:
         memory: Memory,
         nested: NestedTable,
         shared_mask: int,
+        clean_stores: CleanStores,
         run: Callable[[Context, int], Exit],
     ) -> None:
         self._unicorn = unicorn
         self._memory = memory
         self._nested = nested
         self._shared_mask = shared_mask
+        self._clean_stores = clean_stores
         self._run = run
         #: No paging, and a TLB that guests do not use: their CPU has no SMAP.
         self._plain = Context(unicorn)
@@ -106,14 +109,15 @@ class Translated:
         """Run a store into a page with translated code, as a block of its own.
 
         The walks to the operands may write to such pages too; all of them stay
-        open until the instruction is over.
+        open until the instruction is over. Here Unicorn does find the code.
         """
         nested = self._nested
         opened: list[int] = []
         for _ in range(_MOST_PAGES):
             nested.allow_write(gpa)
             opened.append(self._memory.offset(gpa) >> PAGE_SHIFT)
-            result = self._run(context, 1)
+            with self._clean_stores.none():
+                result = self._run(context, 1)
             gpa = result.detail
             if result.retired or not self._writes_over_code(context, result):
                 break

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -144,3 +145,55 @@ def test_each_round_of_a_string_instruction_counts_and_so_does_its_end() -> None
     assert (subject.vcpus[0].context.regs.rcx, subject.vcpus[0].context.rip) == (0, CODE + 8)
     subject.run_to(2 + 6)
     assert subject.vcpus[0].context.rip == CODE + 10
+
+
+#: cmpxchg8b (%rbx); cmpxchg16b (%rbx); with LOCK.
+EXCHANGES: Final = ("0fc70b", "480fc70b", "f0480fc70b")
+
+
+def watching(subject: Machine) -> None:
+    subject.set_watchpoints([(0x50_0000, 8)])
+
+
+def stopping(subject: Machine) -> None:
+    subject.set_breakpoints({CODE + at for at in range(40)})
+
+
+@pytest.mark.parametrize("disturb", [None, watching, stopping])
+@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_exchange_changes_one_flag(
+    operation: str, exchange: str, disturb: Callable[[Machine], None] | None
+) -> None:
+    """ZF, and not what the translator had not stored yet; wherever the run is cut."""
+    # The page is open after the first instruction.
+    setup = "8803 6a55 b8ffffff7f b9ffffff7f"
+    code = bytes.fromhex(setup + operation + exchange + "90" + exchange + "90")
+    whole, cut = guest(code), guest(code)
+    if disturb is not None:
+        disturb(whole)
+    while whole.instructions < 9:
+        whole.run_to(9)
+    flags_after = []
+    for _ in range(9):
+        cut.step()
+        flags_after.append(cut.vcpus[0].context.rflags)
+    assert not (flags_after[4] ^ flags_after[5]) & ~0x40
+    assert whole.vcpus[0].context.rflags == flags_after[-1]
+    assert whole.vcpus[0].context.regs == cut.vcpus[0].context.regs
+
+
+@pytest.mark.parametrize(
+    ("code", "starts", "expected"),
+    [
+        pytest.param("0fc70b", [0], [0], id="cmpxchg8b"),
+        pytest.param("90 f0480fc74b08 90", [0, 1, 7], [1], id="lock cmpxchg16b"),
+        pytest.param("0fc7cb", [0], [], id="of a register: undefined"),
+        pytest.param("0fc7f0", [0], [], id="rdrand"),
+        pytest.param("b80fc70b00", [0], [], id="an immediate number"),
+        pytest.param("0fc70b 650fc70b", [0, 3], [0, 1], id="two"),
+        pytest.param("0fc7", [0], [], id="half an instruction"),
+    ],
+)
+def test_exchanges_are_found(code: str, starts: list[int], expected: list[int]) -> None:
+    assert flags.exchanges(bytes.fromhex(code), starts, is_64bit=True) == expected

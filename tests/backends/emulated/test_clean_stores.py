@@ -61,3 +61,24 @@ def test_code_that_a_loop_writes_over_is_what_runs() -> None:
     subject.set_registers(0, NO_REGS._replace(rax=1, rcx=6, rsp=0x80000), CODE)
     subject.run_to(4 * 6)
     assert subject.registers(0).regs.rax == 1 << 6
+
+
+#: inc %ebx; jmp to itself; and once more, 8 bytes on; movups %xmm0 over all of it.
+HALVES: Final = bytes.fromhex("ffc3 ebfe 90909090 ffc3 ebfe 90909090 0f1105 e9ffffff")
+
+
+def test_both_halves_of_a_store_over_code_are_seen() -> None:
+    """It comes from the page itself, where the code that ran before has to be found."""
+    subject = machine("spin")
+    subject.write_gpa(CODE, HALVES)
+    subject.enter(0, NO_REGS)
+
+    def step_at(offset: int) -> int:
+        subject.set_registers(0, NO_REGS._replace(rax=DATA), CODE + offset)
+        subject.step()
+        return subject.registers(0).regs.rbx
+
+    assert [step_at(0), step_at(8)] == [1, 1]
+    step_at(16)
+    assert subject.read_gpa(CODE, 16) == bytes(16)
+    assert [step_at(0), step_at(8)] == [0, 0]
