@@ -15,6 +15,7 @@ from tdxdbg.backends.bzimage import is_bzimage, payload
 from tdxdbg.backends.debug_info import Symbol, debug_info
 from tdxdbg.backends.elf import GuestFile, read_guest
 from tdxdbg.backends.kallsyms import KERNEL, kallsyms
+from tdxdbg.backends.system_map import read_system_map
 from tdxdbg.errors import BackendError
 
 __all__ = ["Symbol", "Symbols", "symbols_of"]
@@ -140,8 +141,21 @@ def _packed_kernel(file: GuestFile) -> Symbols:
     except BackendError as problem:
         return Symbols(problem=f"no symbols: {problem}")
     found = kallsyms(kernel.segments)
-    lacking = "" if found else f"no kallsyms in {file.name}: give its System.map"
-    return Symbols(found, _ranges(kernel), lacking)
+    return Symbols(found, _ranges(kernel)) if found else _from_system_map(file, kernel)
+
+
+def _from_system_map(file: GuestFile, kernel: GuestFile) -> Symbols:
+    """Of a kernel without kallsyms: from System.map beside it, as distributions name it."""
+    names = (file.name.replace("vmlinuz", "System.map"), "System.map")
+    beside = [file.path.with_name(name) for name in names if name != file.name] if file.path else []
+    for path in beside:
+        if path.is_file():
+            try:
+                return Symbols(read_system_map(path), _ranges(kernel))
+            except BackendError as problem:
+                return Symbols(problem=f"no symbols: {problem}")
+    lacking = f"no kallsyms in {file.name}: put its System.map beside it"
+    return Symbols((), _ranges(kernel), lacking)
 
 
 def _ranges(file: GuestFile) -> list[tuple[int, int]]:

@@ -11,7 +11,6 @@ from typing import Final
 from tdxdbg.backends.debug_info import Symbol
 from tdxdbg.backends.elf import read_file
 from tdxdbg.backends.kallsyms import KERNEL, LONGEST_NAME, rank
-from tdxdbg.backends.symbols import Symbols
 from tdxdbg.errors import BackendError
 
 #: Of a kernel it has about 10 MB.
@@ -20,7 +19,7 @@ _LARGEST: Final = 64 << 20
 _PLACEHOLDER: Final = "The real System.map is in"
 
 
-def read_system_map(path: Path) -> Symbols:
+def read_system_map(path: Path) -> list[Symbol]:
     """The kernel's half of it; raises BackendError."""
     data = read_file(path, "a System.map")
     if len(data) > _LARGEST:
@@ -46,7 +45,7 @@ def read_system_map(path: Path) -> Symbols:
         raise BackendError(
             f"{path.name} has no symbol of a kernel: give the System.map of this one"
         )
-    return Symbols(found)
+    return found
 
 
 def _bad(path: Path, number: int) -> BackendError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -177,7 +178,7 @@ def test_a_kernel_with_a_symbol_table_alone() -> None:
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        (bzimage(gzip.compress(WITHOUT), len(WITHOUT)), "no kallsyms in the image: give its"),
+        (bzimage(gzip.compress(WITHOUT), len(WITHOUT)), "no kallsyms in the image: put its"),
         (bzimage(b"PK\3\4"), "no symbols: the payload of the image begins with 50 4b"),
         (bzimage(gzip.compress(b"\x7fELF"), 4), "no symbols: the image ends before the end"),
         (bzimage(gzip.compress(b"flat"), 4), "no kallsyms in the image"),
@@ -188,3 +189,19 @@ def test_a_kernel_without_names_says_why(image: bytes, reason: str) -> None:
     known = symbols_of(read_guest(image))
     assert len(known) == 0
     assert known.problem.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"), [("vmlinuz-6.1", "System.map-6.1"), ("vmlinuz", "System.map")]
+)
+def test_a_kernel_without_kallsyms_has_those_of_the_system_map_beside_it(
+    tmp_path: Path, name: str, beside: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(bzimage(gzip.compress(WITHOUT), len(WITHOUT)))
+    assert "put its System.map beside it" in symbols_of(read_guest(path)).problem
+    system_map = tmp_path / beside
+    system_map.write_text(f"{TEXT:x} T _text\n{TEXT + 0x40:x} T start_kernel\n")
+    assert symbols_of(read_guest(path)).describe(TEXT + 0x41) == "start_kernel+0x1"
+    system_map.write_text("nonsense\n")
+    assert symbols_of(read_guest(path)).problem.startswith("no symbols: line 1 of System.map")
