@@ -18,7 +18,6 @@ It depends on the insides of Unicorn 2.1.4, for Linux on x86-64.
 from __future__ import annotations
 
 import ctypes
-import mmap
 from collections.abc import Iterator
 from itertools import accumulate
 from struct import Struct
@@ -27,7 +26,7 @@ from typing import Final
 from tdxdbg.abi.regs import U64
 from tdxdbg.backends.emulated import flags
 from tdxdbg.backends.emulated.context import HF_CS64
-from tdxdbg.backends.emulated.memory import PRIVATE
+from tdxdbg.backends.emulated.machine_code import MachineCode
 from tdxdbg.errors import BackendError
 
 #: blocks.S.
@@ -140,16 +139,9 @@ class Blocks:
     def __init__(self, handle: int, ram: int, pages: int, writable: int, code: int) -> None:
         """`writable`, `code`: addresses of `pages` bytes, one for each page of the RAM at `ram`."""
         self._check_layout(handle)
-        self._code = mmap.mmap(
-            -1,
-            len(MACHINE_CODE),
-            flags=PRIVATE,
-            prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC,
-        )
-        self._code[:] = MACHINE_CODE
-        self._export = (ctypes.c_uint8 * len(MACHINE_CODE)).from_buffer(self._code)
+        self._code = MachineCode(MACHINE_CODE)
         #: Addresses of the callback for blocks, and of one that does nothing.
-        self.callback = ctypes.addressof(self._export)
+        self.callback = self._code.address
         self.nothing = self.callback + len(MACHINE_CODE) - 1
         cpu = _word(handle + _UC_CPU)
         self.state = State(cpu=cpu, pages=pages, writable=writable, code=code, ram=ram)

@@ -15,12 +15,11 @@ around the call is another one, it changes nothing.
 from __future__ import annotations
 
 import ctypes
-import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from tdxdbg.backends.emulated.memory import PRIVATE
+from tdxdbg.backends.emulated.machine_code import MachineCode
 from tdxdbg.backends.emulated.unicorn_lib import Unicorn
 
 #: clean_stores.S, before the two addresses in it are filled in.
@@ -49,12 +48,8 @@ class CleanStores:
             (_MAY_CLEAN_AT, ctypes.addressof(self._may_clean)),
         ):
             code[at : at + 8] = value.to_bytes(8, "little")
-        self._code = mmap.mmap(
-            -1, len(code), flags=PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
-        )
-        self._code[:] = bytes(code)
-        self._export = (ctypes.c_uint8 * len(code)).from_buffer(self._code)
-        slot.value = ctypes.addressof(self._export)
+        self._code = MachineCode(bytes(code))
+        slot.value = self._code.address
 
     def allow(self, *, hooked: bool) -> None:
         """Call it after hooks of stores come or go; they see no store through a clean entry."""
