@@ -64,7 +64,9 @@ fuzz: setup-dev
 	TDXDBG_FUZZ=$(FUZZ) $(PY) -m pytest -n $(JOBS) $(XDIST) --timeout=0 -m fuzz $(PYTEST_ARGS)
 
 samples: setup-dev
+	@sh tools/fetch_kernels cloud busybox >/dev/null || true
 	$(PY) tools/make_samples.py
+	$(PY) -m tools.make_boot_sample
 
 guests: setup-dev
 	$(PY) tools/make_guests.py

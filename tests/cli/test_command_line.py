@@ -13,7 +13,7 @@ import pytest
 from tdxdbg.cli.group import COMMANDS
 from tdxdbg.cli.options import GENERATION_NAMES
 from tdxdbg.engine import BY_NAME
-from tdxdbg.resources import samples_dir
+from tdxdbg.resources import sample_paths, samples_dir
 
 SAMPLES = samples_dir()
 DEMO = str(SAMPLES / "mapgpa_64mib_interrupted.tdxt")
@@ -143,8 +143,9 @@ def test_generations_and_their_difference() -> None:
 
 def test_samples_are_listed_with_their_stories() -> None:
     lines = tdxdbg("samples").stdout.splitlines()
-    assert len(lines) == len(list(SAMPLES.glob("*.tdxt"))) >= 20
-    assert any(line.startswith("mapgpa_64mib_interrupted ") for line in lines)
+    assert len(lines) == len(sample_paths()) >= 20
+    for name in ("mapgpa_64mib_interrupted", "linux_boot"):
+        assert any(line.startswith(f"{name} ") for line in lines)
 
 
 def test_print_as_json_is_one_object_a_line() -> None:

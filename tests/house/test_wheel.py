@@ -68,7 +68,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shipped(folder: str, suffix: str) -> list[str]:
-    return sorted(p.name for p in (ROOT / folder).glob(f"*{suffix}"))
+    return sorted(p.name for p in (ROOT / folder).glob(f"*{suffix}*"))
 
 
 @pytest.mark.parametrize(("folder", "suffix"), [("themes", ".toml"), ("sample_traces", ".tdxt")])

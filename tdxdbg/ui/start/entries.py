@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from tdxdbg.errors import TdxdbgError
 from tdxdbg.guests import Guest
-from tdxdbg.resources import samples_dir
+from tdxdbg.resources import sample_name, sample_paths
 from tdxdbg.traces import open_trace
 from tdxdbg.ui.remembered import Recent
 
@@ -56,14 +56,14 @@ def recent_entries(recent: Sequence[Recent], now: float) -> list[Entry]:
 
 def sample_entries() -> list[Entry]:
     """The recordings that are shipped, each with its title."""
-    return [entry for path in sorted(samples_dir().glob("*.tdxt")) for entry in _sample(path)]
+    return [entry for path in sample_paths() for entry in _sample(path)]
 
 
 def _sample(path: Path) -> list[Entry]:
     try:
         with open_trace(path) as trace:
             meta = trace.meta
-            return [Entry(SAMPLES, path.stem, meta.generation, meta.title, str(path))]
+            return [Entry(SAMPLES, sample_name(path), meta.generation, meta.title, str(path))]
     except (OSError, TdxdbgError):
         # One that cannot be opened is no reason to open nothing.
         return []
