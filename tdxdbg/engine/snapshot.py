@@ -24,7 +24,7 @@ _NUMBERS: Final = {
 
 
 def dump(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A JSON object; 64-bit values stay integers, bytes become hex text."""
+    """A JSON object; 64-bit values stay integers and are plain ones, bytes become hex text."""
     return {
         "vcpus": [_dump_vcpu(vcpu) for vcpu in checkpoint.vcpus],
         "gpa_map": list(checkpoint.gpa_map.edges),
@@ -37,12 +37,13 @@ def _dump_vcpu(vcpu: Vcpu) -> dict[str, Any]:
         "index": vcpu.index,
         "phase": int(vcpu.phase),
         "completer": int(vcpu.completer),
-        "regs": dict(zip(REG_NAMES, vcpu.regs, strict=True)),
+        # A reply's status is a member of an enum.
+        "regs": dict(zip(REG_NAMES, map(int, vcpu.regs), strict=True)),
         "union": vcpu.union.rstrip(b"\0").hex(),
         "valid": f"{vcpu.valid:x}",
         "pio": vcpu.pio.hex(),
         "msrs": {f"{index:x}": value for index, value in sorted(vcpu.msrs.items())},
-        **{name: getattr(vcpu, name) for name in _NUMBERS},
+        **{name: int(getattr(vcpu, name)) for name in _NUMBERS},
     }
 
 

@@ -15,7 +15,15 @@ from tdxdbg.abi.regs import NO_REGS, Regs
 from tdxdbg.engine import BY_NAME, Engine
 from tdxdbg.engine.kvm_run import EMPTY, KvmRun
 from tdxdbg.engine.snapshot import dump, load
-from tdxdbg.engine.state import InKernel, Outcome, Reentry, SetMemoryAttributes, Step, TdExit
+from tdxdbg.engine.state import (
+    Answer,
+    InKernel,
+    Outcome,
+    Reentry,
+    SetMemoryAttributes,
+    Step,
+    TdExit,
+)
 from tdxdbg.traces.meta import dump_json, load_json, td_from_json, td_to_json
 from tdxdbg.traces.pack import ANSWER_TYPES
 from tdxdbg.traces.records import Body, Kind, Record, answer, step_record, td_exit
@@ -50,7 +58,7 @@ def flatten(records: Iterable[Record]) -> bytes:
             before = regs
             add(
                 (kind + 0, row, vcpu, time, known, source, outcome + 0, plain_run, run_flags,
-                 completer + 0, errno, effects + 0, *given)
+                 completer + 0, errno, effects + 0, *map(int, given))
             )  # fmt: skip
         elif type(body) is TdExit:
             _, ret, regs, registers, in_kernel, signal = body
@@ -99,7 +107,7 @@ class Inputs:
             self._add((row, vcpu, time, 0, (), events, immediate, signal))
         else:
             number = _NUMBERS[type(answer)]
-            self._add((row, vcpu, time, number, tuple(answer), events, immediate, signal))
+            self._add((row, vcpu, time, number, _values(answer), events, immediate, signal))
 
     def other(self, record: Record) -> None:
         """A checkpoint, or KVM_SET_MEMORY_ATTRIBUTES."""
@@ -167,12 +175,17 @@ def engine_from_json(text: str) -> Engine:
     return engine
 
 
+def _values(answer: Answer) -> tuple[Any, ...]:
+    """Its fields; a status is a member of an enum."""
+    return tuple(item + 0 if isinstance(item, int) else item for item in answer)
+
+
 def _plain(body: Body) -> object:
     if isinstance(body, Reentry):
         vcpu, answer, *flags = body
         if answer is None:
             return vcpu, 0, (), *flags
-        return vcpu, _NUMBERS[type(answer)], tuple(answer), *flags
+        return vcpu, _NUMBERS[type(answer)], _values(answer), *flags
     if isinstance(body, SetMemoryAttributes):
         return tuple(body)
     return body

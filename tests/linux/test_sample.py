@@ -10,12 +10,13 @@ from tdxdbg.analysis.shadow import check
 from tdxdbg.decode.text import safe
 from tdxdbg.engine import BY_NAME
 from tdxdbg.engine.generations import GENERATIONS
-from tdxdbg.resources import sample_paths
+from tdxdbg.resources import sample_paths, samples_dir
 from tdxdbg.timeline import Timeline
 from tdxdbg.traces import open_trace
 from tdxdbg.traces.archive import Archive
 from tdxdbg.traces.native import Trace
 from tools import make_boot_sample
+from tools.count_exits import count, table
 from tools.make_boot_sample import SAMPLE
 
 MIB = 1 << 20
@@ -65,3 +66,14 @@ def test_without_a_kernel_it_is_left_as_it_is(
     assert old.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [old]
     assert "tools/fetch_kernels cloud" in capsys.readouterr().err
+
+
+def test_exits_are_counted_by_what_they_ask() -> None:
+    path = samples_dir() / "mapgpa_64mib_interrupted.tdxt"
+    counted = count(path)
+    assert counted["IO write", "COM1"] > 1
+    assert counted["MapGPA", "64M to shared"] == 1
+    lines = table(["a", "b"], [counted, counted])
+    with open_trace(path) as trace:
+        assert lines[-1] == f"| all | | {len(trace)} | {len(trace)} |"
+    assert len(lines) == 2 + len(counted) + 1

@@ -12,12 +12,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tdxdbg.abi.ghci import Status, SubFunction
+from tdxdbg.engine import Reentry, Td, TdExit, TdxAnswer
+from tdxdbg.engine.snapshot import dump
 from tdxdbg.errors import TraceError
 from tdxdbg.traces import Record, TraceMeta, Writer
-from tdxdbg.traces.handover import flatten, rebuild
+from tdxdbg.traces.handover import (
+    Again,
+    Inputs,
+    engine_from_json,
+    engine_to_json,
+    flatten,
+    rebuild,
+)
 from tdxdbg.traces.pack import Packer
-from tdxdbg.traces.records import checkpoint
+from tdxdbg.traces.records import answer, checkpoint, step_record, td_exit
 from tdxdbg.traces.scribe import Scribe
+from tests.engine.support import TDCALL, call, engine_in_td
 from tests.traces import strategies
 from tests.traces.journals import row
 
@@ -38,6 +49,29 @@ def test_what_crosses_makes_the_same_bytes(journal: list[Record], cuts: list[int
     for start, end in pairwise(bounds):
         packer.pack_all(rebuild(flatten(journal[start:end])), pieces)
     assert b"".join(pieces) == packed(journal)
+
+
+def test_a_status_crosses_as_a_number() -> None:
+    """The engine and the VMM give members of an enum, which marshal does not take."""
+    engine = engine_in_td("7.2", Td())
+    gathered: list[Record] = []
+    inputs = Inputs(lambda time: None)
+    again = Again(engine_from_json(engine_to_json(engine)))
+    exit_ = TdExit(0, TDCALL, call(int(SubFunction.GET_TD_VM_CALL_INFO), 1))
+    asked = engine.feed(exit_)
+    reentry = Reentry(0, TdxAnswer(Status.INVALID_OPERAND, 0, 0, 0, 0))
+    told = engine.feed(reentry)
+    gathered += [td_exit(0, exit_, 1), step_record(0, 0, asked, 1)]
+    gathered += [answer(0, reentry, 2), step_record(0, 0, told, 2)]
+    gathered.append(checkpoint(dump(engine.checkpoint()), 3))
+    inputs.td_exit(0, exit_, 1)
+    inputs.step(0, 0, asked, 1)
+    inputs.answer(0, reentry, 2)
+    inputs.step(0, 0, told, 2)
+    inputs.other(gathered[-1])
+    assert told.regs.r10 == Status.INVALID_OPERAND
+    assert packed(list(again.records(inputs.take()))) == packed(gathered)
+    assert packed(rebuild(flatten(gathered))) == packed(gathered)
 
 
 def started() -> Scribe:
