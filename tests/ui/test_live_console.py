@@ -249,6 +249,11 @@ async def test_the_cursor_stays_in_view(app: LiveApp) -> None:
         console.text.feed(b"\x1b[K\r")
         console.update_text()
         assert console.left == 0
+        console.text.feed(b"x" * 60)
+        console.update_text()
+        console.text.feed(b"\r\ntd# ")
+        console.update_text()
+        assert console.left == 0, "it stays where a long line took it"
         console.scroll_lines(-9)
         console.text.feed(b"y")
         console.update_text()

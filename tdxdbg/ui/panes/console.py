@@ -93,10 +93,11 @@ class ConsolePane(MomentPane):
         self.refresh()
 
     def _reveal(self) -> None:
-        """Scroll sideways as far as the guest's cursor needs it."""
+        """Scroll sideways only as far as the guest's cursor needs it."""
         before, under, _ = _with_cursor(edited(self._shown[-1].data))
         start, end = width_of([before]), width_of([before, under])
-        self.left = max(min(self.left, start), end - self.columns, 0)
+        fits = end <= self.columns
+        self.left = 0 if fits else max(min(self.left, start), end - self.columns)
 
     def show(self, moment: Moment | None) -> None:
         """The console is no view of a moment: it has its own text."""
