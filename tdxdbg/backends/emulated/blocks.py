@@ -77,7 +77,7 @@ _MOST_SAID: Final = 12
 _MOST_KNOWN: Final = 1 << 16
 
 _BEGIN: Final = Struct("<8Q")
-_COUNT, _BEFORE, _BLOCK, _REASON, _STARTED, _NEXT = 0, 2, 3, 6, 7, 8
+_COUNT, _BEFORE, _BLOCK, _LIMIT, _REASON, _STARTED, _NEXT = 0, 2, 3, 4, 6, 7, 8
 
 #: What blocks.S is to know of a block, as it names them.
 _PLAIN: Final = 1
@@ -174,6 +174,11 @@ class Blocks:
     def count(self) -> int:
         """Instructions done, if the last block that was begun is over."""
         return self._words[_COUNT]
+
+    @property
+    def limit(self) -> int:
+        """Instructions after which the run ends."""
+        return self._words[_LIMIT]
 
     @property
     def reason(self) -> int:

@@ -236,6 +236,9 @@ class Cpu:
             retired = self._blocks.count
             if self._blocks.flags & ctx.RFLAGS_RF:
                 context.q[ctx.EFLAGS] &= ~ctx.RFLAGS_RF
+            if retired == self._blocks.limit:
+                # It comes again: what is done about it may be an instruction.
+                code = Kind.COUNT
         else:
             retired = self._done(context)
         context.q[ctx.RETURN_ADDRESS] = 0

@@ -449,7 +449,7 @@ class Handler:
             return self._deliver(vcpu, outcome)
         if not isinstance(outcome, Exit):
             return self._apply(vcpu, outcome, 0)
-        if outcome.code == end.code and not outcome.retired:
+        if outcome.code == end.code:
             # The same instruction wants yet another page: from the start again.
             return None
         return self._continue(vcpu, outcome)

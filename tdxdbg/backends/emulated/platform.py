@@ -13,7 +13,7 @@ from tdxdbg.backends.emulated.deliver import Done, Waiting, combine, deliver
 from tdxdbg.backends.emulated.memory import PAGE, PAGE_SHIFT, Memory
 from tdxdbg.backends.emulated.module_api import Module
 from tdxdbg.backends.emulated.nested import AROUND, NestedTable
-from tdxdbg.backends.emulated.space import CodeReader, Space
+from tdxdbg.backends.emulated.space import CodeReader, Space, Walks
 from tdxdbg.backends.emulated.vcpu import Event, Vcpu
 from tdxdbg.backends.emulated.watched import WatchedError
 from tdxdbg.module.results import Guest, Kind, ModuleExit, Result
@@ -44,6 +44,7 @@ class Platform:
         self.clock = Clock()
         self.random = Random(seed)
         self.code = CodeReader(memory, shared_mask)
+        self._walks = Walks(memory)
 
     def guest(self, vcpu: Vcpu, length: int = 0) -> Guest:
         """The vCPU as the TDX module sees it, stopped at an instruction of `length` bytes."""
@@ -103,8 +104,10 @@ class Platform:
         self.nested.enter([page for page in pages if page == gpa or is_mapped(page)])
 
     def _open_for(self, gpa: int, *, write: bool) -> None:
-        if write and not self.has_code(gpa):
-            self.nested.allow_write_around(gpa)
+        if write:
+            page = self.memory.offset(gpa) >> PAGE_SHIFT
+            if not (self.nested.writable[page] or self.nested.code[page]):
+                self.nested.allow_write_around(gpa)
 
     def has_code(self, gpa: int) -> bool:
         """Whether translated code was made of the page of a private GPA."""
@@ -117,7 +120,7 @@ class Platform:
             kind = vmx.EPT_VIOLATION_ACC_WRITE if write else vmx.EPT_VIOLATION_ACC_READ
             return self.reach(vcpu, gpa, kind, gla)
 
-        return Space(self.memory, vcpu.context, self.shared_mask, reach)
+        return Space(self.memory, vcpu.context, self.shared_mask, self._walks, reach)
 
     # --- events -----------------------------------------------------------------------
 

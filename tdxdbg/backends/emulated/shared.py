@@ -75,7 +75,7 @@ class _Windows:
         try:
             for _ in range(_ATTEMPTS):
                 result = self._platform.cpu.run(self._vcpu.context, 1)
-                if result.retired or not self._again(result):
+                if not self._again(result):
                     break
         finally:
             self._put_back()

@@ -8,10 +8,10 @@ from typing import Final
 from tdxdbg.abi import vmx
 from tdxdbg.abi.regs import U64
 from tdxdbg.backends.emulated import paging
-from tdxdbg.backends.emulated.context import CR3, CS, HF_CS64, HFLAGS, RIP, Context
+from tdxdbg.backends.emulated.context import CR0, CR3, CR4, CS, EFER, HF_CS64, HFLAGS, RIP, Context
 from tdxdbg.backends.emulated.decode import LONGEST
 from tdxdbg.backends.emulated.memory import PAGE, PAGE_SHIFT, Memory
-from tdxdbg.backends.emulated.paging import translate
+from tdxdbg.backends.emulated.paging import Translation, translate
 from tdxdbg.backends.emulated.vcpu import Event
 from tdxdbg.module.results import Result
 
@@ -41,14 +41,25 @@ class BlockedError(Exception):
 class Space:
     """Linear addresses of one vCPU, through its page tables, with permissions."""
 
-    def __init__(self, memory: Memory, context: Context, shared_mask: int, reach: Reach) -> None:
+    def __init__(
+        self, memory: Memory, context: Context, shared_mask: int, walks: Walks, reach: Reach
+    ) -> None:
         self._memory = memory
         self._context = context
         self._shared_mask = shared_mask
+        self._walks = walks
         self._reach = reach
 
     def locate(self, address: int, access: int) -> int:
         """The offset in the RAM buffer of one byte; raises GuestFaultError or BlockedError."""
+        q = self._context.q
+        page = access, address >> PAGE_SHIFT, q[CR3], q[CR0], q[CR4], q[EFER]
+        known = self._walks.find(page)
+        if known is not None:
+            gpa, offset = known
+            inside = address & (PAGE - 1)
+            self._block(gpa | inside, access, address)
+            return offset | inside
         found = translate(self._memory, self._context, self._shared_mask, address, access)
         if found.table_gpa >= 0:
             self._block(found.table_gpa, access, address)
@@ -56,7 +67,9 @@ class Space:
             raise GuestFaultError(Event(vmx.PF_VECTOR, found.fault, cr2=address))
         self._block(found.gpa, access, address)
         paging.mark_used(self._memory, found, write=bool(access & paging.WRITE))
-        return self._memory.offset(found.gpa & ~self._shared_mask)
+        offset = self._memory.offset(found.gpa & ~self._shared_mask)
+        self._walks.remember(page, found, (found.gpa & -PAGE, offset & -PAGE))
+        return offset
 
     def _block(self, gpa: int, access: int, address: int) -> None:
         result = self._reach(gpa, access & paging.WRITE, address)
@@ -127,14 +140,44 @@ def gpa_pieces(
     return pieces
 
 
+class Walks:
+    """Page walks and what came of them, as long as the entries are the same.
+
+    A walk is remembered when its entries have their accessed and dirty bits.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._words = memory.words
+        #: What was walked -> (word and value of each entry), GPA and offset of the page.
+        self._known: dict[tuple[int, ...], tuple[tuple[tuple[int, int], ...], tuple[int, int]]] = {}
+
+    def find(self, walk: tuple[int, ...]) -> tuple[int, int] | None:
+        known = self._known.get(walk)
+        if known is None:
+            return None
+        words = self._words
+        for word, value in known[0]:
+            if words[word] != value:
+                return None
+        return known[1]
+
+    def remember(self, walk: tuple[int, ...], found: Translation, page: tuple[int, int]) -> None:
+        """`page`: its GPA, and its offset in the RAM buffer (nothing is kept without one)."""
+        if page[1] < 0 or not found.entries:
+            return
+        if len(self._known) >= _WALKS:
+            self._known.clear()
+        words = self._words
+        self._known[walk] = tuple((at >> 3, words[at >> 3]) for at in found.entries), page
+
+
 class CodeReader:
-    """The bytes at an instruction pointer; remembers page walks and checks that they still hold."""
+    """The bytes at an instruction pointer."""
 
     def __init__(self, memory: Memory, shared_mask: int) -> None:
         self._memory = memory
         self._shared_mask = shared_mask
-        #: (CR3, page) -> (word and value of each entry walked, offset of the page).
-        self._walks: dict[tuple[int, int], tuple[tuple[tuple[int, int], ...], int]] = {}
+        self._walks = Walks(memory)
 
     def read(self, context: Context) -> bytes:
         """15 bytes at RIP; fewer where the next page is not there."""
@@ -142,28 +185,16 @@ class CodeReader:
         rip = q[RIP]
         inside = rip & (PAGE - 1)
         if inside <= PAGE - LONGEST and context.d[HFLAGS] & HF_CS64:
-            known = self._walks.get((q[CR3], rip >> PAGE_SHIFT))
+            walk = q[CR3], rip >> PAGE_SHIFT
+            known = self._walks.find(walk)
             if known is not None:
-                words = self._memory.words
-                for word, value in known[0]:
-                    if words[word] != value:
-                        break
-                else:
-                    offset = known[1] + inside
-                    return self._memory.buffer[offset : offset + LONGEST]
-            self._remember(context, rip)
+                offset = known[1] | inside
+                return self._memory.buffer[offset : offset + LONGEST]
+            found = translate(self._memory, context, self._shared_mask, rip, 0)
+            if found.is_mapped:
+                gpa = found.gpa & -PAGE
+                self._walks.remember(walk, found, (gpa, self._memory.offset(gpa)))
         return code_at_rip(self._memory, context, self._shared_mask, LONGEST)
-
-    def _remember(self, context: Context, rip: int) -> None:
-        found = translate(self._memory, context, self._shared_mask, rip, 0)
-        offset = self._memory.offset(found.gpa & -PAGE) if found.is_mapped else -1
-        if offset < 0 or not found.entries:
-            return
-        if len(self._walks) >= _WALKS:
-            self._walks.clear()
-        words = self._memory.words
-        entries = tuple((entry >> 3, words[entry >> 3]) for entry in found.entries)
-        self._walks[context.q[CR3], rip >> PAGE_SHIFT] = entries, offset
 
 
 def code_at_rip(memory: Memory, context: Context, shared_mask: int, size: int) -> bytes:

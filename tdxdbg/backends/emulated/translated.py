@@ -119,7 +119,7 @@ class Translated:
             with self._clean_stores.none():
                 result = self._run(context, 1)
             gpa = result.detail
-            if result.retired or not self._writes_over_code(context, result):
+            if not self._writes_over_code(context, result):
                 break
         nested.protect(opened)
         self._unicorn.flush_tlb()

@@ -37,6 +37,8 @@ pytestmark = pytest.mark.fuzz
 COUNT: Final = int(os.environ.get("TDXDBG_FUZZ", "2000")) // 200
 INSTRUCTIONS: Final = 2000
 EXITS: Final = 50
+#: Streams that once were another run with stops.
+KNOWN: Final = (129, 277, 315, 736, 3030, 4453)
 
 
 def build(seed: int) -> tuple[Machine, TdParams]:
@@ -125,7 +127,7 @@ def tables_changed(machine: Machine, params: TdParams) -> bool:
     return any((a ^ b) & ~0x60 for a, b in zip(was, now, strict=True))
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", sorted({*range(COUNT), *KNOWN}))
 def test_a_stream_ends_and_is_repeatable(seed: int) -> None:
     """Also with stops on the way, and wherever it is interrupted.
 
