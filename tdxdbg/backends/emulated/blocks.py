@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from itertools import accumulate
 from struct import Struct
 from typing import Final
 
@@ -59,6 +58,7 @@ _DECREMENTER_AT: Final = 0x8A40
 _ENV_AT: Final = 0x8A50
 _TCG_BUFFER: Final = 0xA8
 _TCG_BUFFER_SIZE: Final = 0xB0
+_TCG_FLUSHES: Final = 0x98D0
 _TCG_UC: Final = 0x9970
 #: Code starts at a multiple of this.
 _LINE: Final = 64
@@ -155,7 +155,11 @@ class Blocks:
         block = (ctypes.c_uint8 * size).from_address(self._buffer)
         self._bytes = memoryview(block).cast("B")
         self._quads = self._bytes.cast("Q")
-        self._known: dict[tuple[bytes, int], tuple[int, int]] = {}
+        #: Answers, as long as no code is forgotten, whose place another block may take.
+        self._known: dict[tuple[int, int], tuple[int, int]] = {}
+        self._known_since = 0
+        flushes = (ctypes.c_uint32 * 1).from_address(tcg + _TCG_FLUSHES)
+        self._flushes = memoryview(flushes).cast("B").cast("I")
         self.stop_inside(may=False)
 
     # --- a run ------------------------------------------------------------------------
@@ -188,28 +192,55 @@ class Blocks:
     def done_at(self, address: int) -> int:
         """Instructions done before the one at a linear address, of the last block."""
         words = self._words
-        if not words[_BLOCK] or address == self._quads[(words[_BLOCK] - self._buffer >> 3) + _PC]:
-            return words[_BEFORE]
-        return words[_BEFORE] + self._find(address)[0]
+        return words[_BEFORE] + self._find(words[_BLOCK], address)[0]
 
     def operation_at(self, address: int) -> int:
         """CC_OP before the instruction at a linear address, as far as QEMU knew it."""
-        return self._find(address)[1] if self._words[_BLOCK] else 0
+        return self._find(self._words[_BLOCK], address)[1]
 
-    def _find(self, address: int) -> tuple[int, int]:
-        """Number and CC_OP of the instruction at an address, in the last block."""
-        quads = self._quads
-        code = self._words[_BLOCK] - self._buffer
-        at = code >> 3
-        count = quads[at + _SIZES] >> 48
-        said = code + quads[at + _CODE_SIZE]
-        key = self._bytes[said : said + count * _MOST_SAID].tobytes(), address - quads[at + _PC]
-        found = self._known.get(key)
+    def _find(self, block: int, address: int) -> tuple[int, int]:
+        """Number and CC_OP of the instruction at an address, in a block."""
+        if self._flushes[0] != self._known_since:
+            self._known_since = self._flushes[0]
+            self._known.clear()
+        found = self._known.get((block, address))
         if found is None:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            found = self._known[key] = _look_for(*key, count)
+            found = self._known[block, address] = self._look_for(block, address)
         return found
+
+    def _look_for(self, block: int, address: int) -> tuple[int, int]:
+        if not block:
+            return 0, 0
+        at = block - self._buffer >> 3
+        count = self._quads[at + _SIZES] >> 48
+        distance = address - self._quads[at + _PC]
+        for number, (place, operation) in enumerate(self._said(at)):
+            if place == distance:
+                return number, operation
+        return count, 0
+
+    def _said(self, at: int) -> Iterator[tuple[int, int]]:
+        """Where the instructions of a block start in its code, and their CC_OPs.
+
+        For each of them it says how far its address, its CC_OP and the end of its
+        code are from those of the one before, in signed LEB128.
+        """
+        count = self._quads[at + _SIZES] >> 48
+        said = (at << 3) + self._quads[at + _CODE_SIZE]
+        numbers = _signed_numbers(self._bytes[said : said + count * _MOST_SAID].tobytes())
+        place = operation = 0
+        for _ in range(count):
+            place += next(numbers)
+            operation += next(numbers)
+            next(numbers)
+            yield place, operation
+
+    @property
+    def flushes(self) -> int:
+        """How often Unicorn has forgotten all code."""
+        return self._flushes[0]
 
     @property
     def flags(self) -> int:
@@ -238,7 +269,9 @@ class Blocks:
         at = self._words[_NEXT] - self._buffer >> 3
         sizes = self._quads[at + _SIZES]
         code = self._code_of(at, sizes >> 32 & 0xFFFF)
-        exchanges = flags.exchanges(code, self._starts(at), is_64bit=bool(sizes & HF_CS64))
+        exchanges = flags.exchanges(
+            code, [start for start, _ in self._said(at)], is_64bit=bool(sizes & HF_CS64)
+        )
         later = next((number for number in exchanges if number), 0)
         first = _EXCHANGE_FIRST if 0 in exchanges else 0
         self._quads[at + _SEEN] = _PLAIN | first | later << _SPLIT_SHIFT
@@ -250,13 +283,6 @@ class Blocks:
         first, second = (self._quads[at + index] for index in _PAGES)
         code = ctypes.string_at(self.state.ram + first + inside, here)
         return code + ctypes.string_at(self.state.ram + second, size - here)
-
-    def _starts(self, at: int) -> list[int]:
-        """Where in a block's code its instructions start."""
-        count = self._quads[at + _SIZES] >> 48
-        said = (at << 3) + self._quads[at + _CODE_SIZE]
-        numbers = list(_signed_numbers(self._bytes[said : said + count * _MOST_SAID].tobytes()))
-        return list(accumulate(numbers[: 3 * count : 3]))
 
     @staticmethod
     def _check_layout(handle: int) -> None:
@@ -277,23 +303,6 @@ class Blocks:
 
 def _word(address: int) -> int:
     return ctypes.c_uint64.from_address(address).value
-
-
-def _look_for(said: bytes, distance: int, count: int) -> tuple[int, int]:
-    """Which of `count` instructions is the one at a distance, and its CC_OP; `count` if none is.
-
-    For each of them it says how far its address, its CC_OP and the end of its
-    code are from those of the one before, in signed LEB128.
-    """
-    numbers = _signed_numbers(said)
-    place = operation = 0
-    for number in range(count):
-        place += next(numbers)
-        operation += next(numbers)
-        if place == distance:
-            return number, operation
-        next(numbers)
-    return count, 0
 
 
 def _signed_numbers(data: bytes) -> Iterator[int]:

@@ -101,6 +101,7 @@ class Cpu:
         unicorn.on_in(self._on_in)
         unicorn.on_out(self._on_out)
         unicorn.on_system_call(self._on_system_call)
+        unicorn.flush_code()
         unicorn.on_block(self._blocks.callback, ctypes.addressof(self._blocks.state))
 
     # --- start ------------------------------------------------------------------------
@@ -124,7 +125,7 @@ class Cpu:
         self._blocks.begin(1)
         unicorn.start(_HIDDEN)
         context = Context(unicorn)
-        if self._blocks.count != 1:
+        if self._blocks.count != 1 or not self._blocks.flushes:
             raise BackendError("unicorn did not count one VMRUN: not the build of 2.1.4")
         entry.check(context, start, _HIDDEN + _VMCB_AT, TABLES_AT)
         entry.settle(context, start)
@@ -149,7 +150,11 @@ class Cpu:
         context.load()
         error = unicorn.start(context.q[ctx.RIP])
         context.fetch()
-        if blocks.reason in Reason.GO_ON or self._code in _WALKS_OR_GP:
+        code = self._code
+        if code >= 0 and code not in _SPECIAL and not error:
+            # The most frequent end.
+            return _new(Exit, (code, self._done(context), 0, 0, False, 0))
+        if code in _WALKS_OR_GP or blocks.reason in Reason.GO_ON:
             error = self._go_on(context, error)
         return self._end(context, error)
 
@@ -209,12 +214,12 @@ class Cpu:
             context.restore_dump(self._before.dump())
         if code == Kind.WATCHPOINT:
             return Exit(code, *self.undo(context))
-        return _new(Exit, (code, self._done(context), 0, 0, False, 0))
+        return Exit(code, self._done(context))
 
     def _done(self, context: Context) -> int:
         """Instructions done before the one at RIP, which was begun."""
         address = context.linear_rip
-        hooked = self._is_hooked(address) and self._code != Kind.BREAKPOINT
+        hooked = self.code_hooks and self._is_hooked(address) and self._code != Kind.BREAKPOINT
         if hooked or (self._code in _WALKS_OR_GP and self._are_flags_in_source(context, address)):
             context.take_flags_from_source()
         return self._blocks.done_at(address)
