@@ -69,16 +69,16 @@ class GuestFile(NamedTuple):
     segments: tuple[Segment, ...]
 
 
-def read_guest(source: Path | bytes) -> GuestFile:
+def read_guest(source: Path | bytes, what: str = "an ELF64 or a flat image") -> GuestFile:
     """The image in a file or in bytes; what is no ELF is a flat file for FLAT_GPA.
 
-    Raises BackendError.
+    `what` it should be, for messages. Raises BackendError.
     """
     path = None if isinstance(source, bytes) else source
     name = "the image" if path is None else path.name
-    data = source if isinstance(source, bytes) else read_file(source, "an ELF64 or a flat image")
+    data = source if isinstance(source, bytes) else read_file(source, what)
     if not data:
-        raise BackendError(f"{name} is empty: give an ELF64 or a flat image of a guest")
+        raise BackendError(f"{name} is empty: give {what}")
     if not data.startswith(MAGIC):
         segment = Segment(FLAT_GPA, FLAT_GPA, memoryview(data), len(data))
         return GuestFile(name, path, data, False, FLAT_GPA, (segment,))

@@ -57,10 +57,12 @@ def command(
 
     if until is not None and not headless:
         raise click.UsageError("--until goes with --headless; in the debugger, type: c TEXT")
+    if headless and td["record"] == "-":
+        raise click.UsageError("--record -: standard output is the console's; give a file")
     if td["keep_variables"] and not td["firmware"]:
         raise click.UsageError("--keep-variables goes with --firmware")
-    config = _config(image, **td)
     try:
+        config = _config(image, **td)
         return _headless(config, until) if headless else _screen(config, theme, ascii_only)
     except SessionError as error:
         raise click.UsageError(str(error)) from error

@@ -75,5 +75,4 @@ def say(state: State) -> None:
     """What happened, in one line."""
     from tdxdbg.decode.text import safe
 
-    why = state.detail if state.is_ended and state.detail else state.why
-    click.echo(f"tdxdbg: {_counts(state)}: {safe(why)}", err=True)
+    click.echo(f"tdxdbg: {_counts(state)}: {safe(state.detail or state.why)}", err=True)

@@ -124,7 +124,7 @@ _DEFAULTS: Final = LinuxOptions()
 def build(kernel: Path, options: LinuxOptions = _DEFAULTS) -> LoadedLinux:
     """The TD of a kernel image, a bzImage or an ELF; raises BackendError."""
     check(options)
-    file = read_guest(kernel)
+    file = read_guest(kernel, "a bzImage or a vmlinux")
     entry, pieces, header, end = (_vmlinux if file.is_elf else _bzimage)(file)
     if end > options.ram_bytes:
         raise BackendError(
