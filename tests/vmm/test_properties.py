@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
+from operator import add
 from pathlib import Path
 from random import Random
-from typing import Any
+from struct import pack
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tdxdbg.abi.fw_cfg import Content
+from tdxdbg.abi.kvm import Exit
 from tdxdbg.abi.regs import NO_REGS, Regs, exposed
 from tdxdbg.engine import (
     BY_NAME,
@@ -28,7 +33,7 @@ from tdxdbg.engine import (
 )
 from tdxdbg.engine.kvm_run import layout_of
 from tdxdbg.verify import Vector, make_td, read_vectors
-from tdxdbg.vmm import Board, Chipset, Reply, Vmm, VmmCheckpoint
+from tdxdbg.vmm import Board, Chipset, Reply, Vmm, VmmCheckpoint, ioapic, pci, virtio
 from tests.vmm.support import Interrupts, Memory
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -151,44 +156,87 @@ def test_any_exit_at_all_gets_a_reply(run: KvmRun, outcome: Outcome, errno: int)
             assert_sound(vmm.reply(0, step, Memory(), Interrupts()), vmm.board)
 
 
-accesses = st.lists(
-    st.tuples(
-        st.sampled_from([1, 2, 4]),
-        st.sampled_from([0, 1]),
-        st.one_of(
-            st.sampled_from([0x64, 0x6F, 0x70, 0x71, 0xF3, 0x602, 0x604, 0x608, 0x640]),
-            st.integers(0x3F6, 0x400),
-            st.integers(0xCF6, 0xD00),
-        ),
-        st.integers(0, 0xFFFF_FFFF),
+class Access(NamedTuple):
+    """One of a guest's, by KVM_EXIT_IO or KVM_EXIT_MMIO; `time` in ns."""
+
+    exit: Exit
+    address: int
+    size: int
+    value: int
+    is_write: bool
+    time: int
+
+    def step(self) -> Step:
+        value = self.value & (1 << 8 * self.size) - 1
+        if self.exit is Exit.MMIO:
+            union = pack("<QQIB", self.address, value, self.size, self.is_write)
+        else:
+            union = pack("<BBHIQ", self.is_write, self.size, self.address, 1, 0x1000)
+        union = union.ljust(256, b"\0")
+        pio = value.to_bytes(self.size, "little") if self.exit is Exit.IO else b""
+        run = KvmRun(self.exit, layout_of(self.exit, union), union, pio=pio)
+        return Step(Outcome.EXIT_TO_USERSPACE, NO_REGS, run)
+
+
+times = st.one_of(st.integers(0, 1 << 32), st.integers(0, (1 << 64) - 1))
+values = st.one_of(st.integers(0, 255), st.integers(0, (1 << 64) - 1))
+ports = st.builds(
+    partial(Access, Exit.IO),
+    st.one_of(
+        st.sampled_from([0x61, 0x64, 0x6F, 0x70, 0x71, 0xF3, 0x602, 0x604, 0x608, 0x640]),
+        st.integers(0x3F, 0x44),
+        st.integers(0x3F6, 0x400),
+        st.integers(0x50E, 0x51C),
+        st.integers(0xCF6, 0xD00),
+        st.integers(0, 0xFFFF),
     ),
-    max_size=30,
+    st.sampled_from([1, 2, 4]),
+    values,
+    st.booleans(),
+    times,
 )
+pages = st.builds(
+    partial(Access, Exit.MMIO),
+    st.one_of(
+        st.builds(add, st.sampled_from([ioapic.BASE, virtio.BASE]), st.integers(-8, 0x120)),
+        st.builds(add, st.just(pci.ECAM_BASE), st.integers(-8, pci.ECAM_SIZE + 8)),
+        st.integers(0, (1 << 52) - 1),
+    ),
+    st.sampled_from([1, 2, 4, 8]),
+    values,
+    st.booleans(),
+    times,
+)
+CONTENT = Content(items=((5, b"\x02\0"),), files=(("etc/a", b"a file"),))
 
 
-@given(accesses, st.binary(max_size=20), st.integers(0, 30))
+@given(
+    st.lists(st.one_of(ports, pages), max_size=30),
+    st.binary(max_size=20),
+    st.integers(0, 30),
+    st.sampled_from(list(Chipset)),
+)
 def test_devices_from_a_checkpoint(
-    wanted: list[tuple[int, int, int, int]], typed: bytes, at: int
+    wanted: list[Access], typed: bytes, at: int, chipset: Chipset
 ) -> None:
-    """Any accesses to any ports: a restored VMM answers as the first one did."""
+    """Any accesses to any device: a restored VMM answers as the first one did."""
 
-    def play(vmm: Vmm, part: list[tuple[int, int, int, int]]) -> list[Any]:
+    def play(vmm: Vmm, part: list[Access]) -> list[Any]:
         interrupts, results = Interrupts(), []
-        for size, direction, port, value in part:
-            union = (direction | size << 8 | port << 16 | 1 << 32 | 0x1000 << 64).to_bytes(
-                256, "little"
-            )
-            data = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
-            run = KvmRun(2, layout_of(2, union), union, pio=data)
-            step = Step(Outcome.EXIT_TO_USERSPACE, NO_REGS, run)
-            results.append(vmm.reply(0, step, Memory(), interrupts))
+        for access in part:
+            reply = vmm.reply(0, access.step(), Memory(), interrupts, access.time)
+            assert_sound(reply, vmm.board)
+            results.append(reply)
+        assert all(vector in range(16, 256) for _, vector in interrupts.raised)
         return [*results, interrupts.raised, bytes(vmm.console)]
 
-    board = Board(serial_vector=0x24, chipset=Chipset.Q35)
+    board = Board(serial_vector=0x24, chipset=chipset, vcpus=2, fw_cfg=CONTENT)
     first, second = Vmm(board=board), Vmm(board=board)
     play(first, wanted[:at])
     first.serial_input(typed, Interrupts())
-    second.restore(first.checkpoint())
-    assert second.checkpoint() == first.checkpoint()
+    checkpoint = first.checkpoint()
+    hash(checkpoint)
+    second.restore(checkpoint)
+    assert second.checkpoint() == checkpoint
     assert play(second, wanted[at:]) == play(first, wanted[at:])
     assert second.checkpoint() == first.checkpoint()

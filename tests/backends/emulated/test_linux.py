@@ -71,13 +71,13 @@ WAKES: Final = bytes.fromhex(
 )
 
 
-def kernel(**changes: int) -> bytes:
-    """A bzImage for 16 MiB, which is entered at WAKES."""
+def kernel(code: bytes = WAKES, **changes: int) -> bytes:
+    """A bzImage for 16 MiB, which is entered at `code`."""
     image = bytearray(
         bzimage(b"packed", 6, **{"pref_address": 16 * MIB, "init_size": MIB, **changes})
     )
     at = 3 * 512 + ENTRY_64
-    image[at : at + len(WAKES)] = WAKES
+    image[at : at + len(code)] = code
     return bytes(image)
 
 
@@ -167,10 +167,10 @@ def test_all_of_the_ram_is_accepted_and_measured_with_what_is_loaded(tmp_path: P
     assert one.config.params.mrtd == load(tmp_path).config.params.mrtd
 
 
-def elf(gpa: int, entry: int) -> bytes:
+def elf(gpa: int, entry: int, *, in_memory: int = 8 * MIB) -> bytes:
     header = b"\x7fELF\2\1\1" + bytes(9)
     header += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, entry, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    program = struct.pack("<IIQQQQQQ", 1, 5, 120, gpa, gpa, 4, 8 * MIB, MIB)
+    program = struct.pack("<IIQQQQQQ", 1, 5, 120, gpa, gpa, 4, in_memory, MIB)
     return header + program + b"code"
 
 
@@ -197,6 +197,11 @@ def test_a_vmlinux_is_loaded_where_its_segments_say(tmp_path: Path) -> None:
         (kernel(pref_address=1 << 63), {}, "needs RAM up to GPA"),
         (elf(0x8000, 0x8001), {}, "wants memory below 1 MiB"),
         (elf(124 * MIB, 124 * MIB), {}, "needs RAM up to GPA"),
+        (elf(16 * MIB, 16 * MIB, in_memory=1 << 62), {}, "needs RAM up to GPA"),
+        (elf(16 * MIB, 1 << 32), {}, "is in no loaded segment"),
+        (elf(16 * MIB, (1 << 64) - 1), {}, "is in no loaded segment"),
+        (elf((1 << 64) - MIB, 16 * MIB), {}, "entry"),
+        (BZIMAGE[:-30], {}, "ends before the end of its payload"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
