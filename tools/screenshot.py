@@ -1,8 +1,9 @@
 """Draws the pictures in docs/, made by the program itself.
 
-replay.svg is a recording, live.svg a guest on the emulated vCPU at the second
-chunk of its MapGPA, while an answer is typed, start.svg the start page, light.svg
-and contrast.svg the recording in other themes.
+linux.svg is a kernel that boots as a TD: it asks for its bounce buffers, is told
+EAGAIN until it gives up, and says so. replay.svg is a recording, live.svg a guest
+on the emulated vCPU at the second chunk of its MapGPA, while an answer is typed,
+start.svg the start page, light.svg and contrast.svg the recording in other themes.
 
 Usage: python tools/screenshot.py [--check] [NAME...]
        python tools/screenshot.py -o FILE [--size 120x36] [--theme NAME] TRACE|GUEST|start [KEYS]
@@ -18,17 +19,27 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from tools.make_initramfs import CACHE  # noqa: E402
+
+if TYPE_CHECKING:
+    from tdxdbg.ui.live.app import LiveApp
+
+#: A file of the cache: what tools/fetch_kernels fetched.
+KERNEL: Final = "cloud/vmlinuz"
+#: Lines without a time are seen whole.
+_APPEND: Final = "console=ttyS0 earlyprintk=ttyS0 printk.time=0"
 
 #: Seconds for the worker to answer after a key; what is on the screen then has to stay.
 _SETTLE: Final = 0.15
 
 
 class Picture(NamedTuple):
-    """What to open, where, and the keys; a key with a space in it is typed."""
+    """What to open, where, and the keys; a key with a space at its end is typed."""
 
     subject: str
     keys: tuple[str, ...] = ()
@@ -39,9 +50,19 @@ class Picture(NamedTuple):
 
 #: From the exit after it back to the TD entry that tells the guest to retry.
 _RETRY: Final = Picture("sample_traces/mapgpa_64mib_interrupted.tdxt", ("S",), at=10)
-
+#: Linux takes a RETRY without progress three times: that of its second piece has some.
+_REFUSED: Final = ("e", "EAGAIN ", "enter", "s")
 
 PICTURES: Final[dict[str, Picture]] = {
+    "linux": Picture(
+        KERNEL,
+        (
+            *("b", "leaf == MapGPA && size == 64M ", "enter", "c", "s", *_REFUSED * 4),
+            *("t", "console to shared: -5 ", "enter", "6", *("down",) * 3),
+            *("/", "leaf == MapGPA ", "enter"),
+        ),
+        size="136x42",
+    ),
     "replay": _RETRY,
     "live": Picture(
         "mapgpa_retry",
@@ -105,18 +126,43 @@ async def live(picture: Picture) -> str:
             start=lambda: session,
             title=picture.subject,
         )
-        async with app.run_test(size=_size(picture)) as pilot:
-            svg = ""
-            for key in ("", *picture.keys):
-                if key:
-                    await pilot.press(*(key.rstrip() if " " in key else (key,)))
-                before = ""
-                while svg != before or not svg:
-                    before = svg
-                    await pilot.pause(_SETTLE)
-                    svg = app.export_screenshot()
-            app.close()
-            return svg
+        return await _driven(app, picture)
+
+
+async def linux(picture: Picture) -> str:
+    """A kernel that boots as a TD, after these keys, as SVG."""
+    from tdxdbg.session import LiveConfig, Session
+    from tdxdbg.ui.live.app import LinuxApp
+    from tdxdbg.ui.live.image import Image
+    from tdxdbg.ui.themes import choose, load_themes
+
+    path = CACHE / picture.subject
+    config = LiveConfig(str(path), kernel="7.2", memory=512, linux=True, append=_APPEND)
+    with Session.start(config) as session:
+        app = LinuxApp(
+            session,
+            choose(load_themes(), picture.theme),
+            program=Image.read(path).wait(),
+            start=lambda: session,
+            title=path.name,
+        )
+        return await _driven(app, picture)
+
+
+async def _driven(app: LiveApp, picture: Picture) -> str:
+    """The screen after the keys, each when what the one before did is done."""
+    async with app.run_test(size=_size(picture)) as pilot:
+        svg = ""
+        for key in ("", *picture.keys):
+            if key:
+                await pilot.press(*(key.rstrip() if " " in key else (key,)))
+            before = ""
+            while svg != before or not svg or app.world.running:
+                before = svg
+                await pilot.pause(_SETTLE)
+                svg = app.export_screenshot()
+        app.close()
+        return svg
 
 
 def _size(picture: Picture) -> tuple[int, int]:
@@ -128,6 +174,8 @@ def draw(picture: Picture) -> str:
     """As SVG."""
     if picture.subject == "start":
         return asyncio.run(start(picture))
+    if picture.subject == KERNEL:
+        return asyncio.run(linux(picture))
     return asyncio.run((replay if "." in picture.subject else live)(picture))
 
 
@@ -158,6 +206,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.subject and name not in options.subject:
             continue
         path = ROOT / "docs" / f"{name}.svg"
+        if picture.subject == KERNEL and (options.check or not (CACHE / KERNEL).is_file()):
+            # The distribution's kernel of today need not be the one of the picture.
+            why = "it is not compared" if options.check else "first: tools/fetch_kernels cloud"
+            print(f"{path.name} stays as it is: {why}", file=sys.stderr)
+            continue
         svg = draw(picture)
         if not options.check:
             path.write_text(svg, "utf-8")

@@ -14,6 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 #: What each picture has to show.
 PARTS = {
+    "linux": [
+        *("vmlinuz", "HELD", "leaf == MapGPA", "RETRY @+0B", "3 in a"),
+        *("CPA VMM failure to convert memory", "to shared: -5", "__tdcall_saved_ret"),
+    ],
     "replay": ["RETRY @+22M", "an event"],
     "live": ["HELD", "your answer", "EAGAIN", "TDG.VP.VMCALL<MapGPA>", "TDXDBG"],
     "start": ["filter retry", "sample recordings", "sample guests, run live", "mapgpa_retry"],
@@ -22,7 +26,7 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(PARTS))
+@pytest.mark.parametrize("name", sorted(PARTS.keys() - {"linux"}))
 def test_the_picture_is_up_to_date(name: str) -> None:
     tool = [sys.executable, str(ROOT / "tools" / "screenshot.py"), "--check", name]
     done = subprocess.run(tool, capture_output=True, text=True, check=False)
