@@ -4,6 +4,7 @@ TRACE ?= sample_traces/mapgpa_64mib_interrupted.tdxt
 # The sample's first MapGPA.
 ARGS ?= $(if $(GUEST),,$(if $(filter file,$(origin TRACE)),--at 9))
 PYTEST_ARGS ?=
+KERNELS := $(or $(TDXDBG_KERNELS),.cache/kernels)
 JOBS ?= auto
 FUZZ ?= 100000
 
@@ -14,11 +15,12 @@ XDIST := --dist loadgroup --max-worker-restart=0
 # without the cost of watching for that.
 COVERING := tests/engine tests/module tests/vectors tests/samples tests/test_verify.py
 
-.PHONY: help run test test-linux lint unit fuzz kernels samples guests screenshots lock clean setup setup-dev
+.PHONY: help run linux test test-linux lint unit fuzz kernels samples guests screenshots lock clean setup setup-dev
 .NOTPARALLEL:
 
 help:
 	@echo "make run [TRACE=file]   open the debugger on a recording; GUEST=mapgpa_retry: on a guest"
+	@echo "make linux              fetch Debian's kernel and boot it as a TD in the debugger [ARGS=...]"
 	@echo "make test               everything that a change has to pass"
 	@echo "make test-linux         boots real kernels in many combinations; fetches them"
 	@echo "make lint               its static half alone"
@@ -38,6 +40,12 @@ setup-dev:
 
 run: setup
 	@$(PY) -m tdxdbg $(if $(GUEST),live "$(GUEST)",replay "$(TRACE)") $(ARGS)
+
+linux: setup
+	@sh tools/fetch_kernels cloud busybox >/dev/null
+	@$(PY) tools/make_initramfs.py $(KERNELS)/initrd
+	@$(PY) -m tdxdbg linux $(KERNELS)/cloud/vmlinuz --initrd $(KERNELS)/initrd \
+		$(if $(filter command,$(origin ARGS)),$(ARGS))
 
 test: lint unit
 

@@ -115,6 +115,7 @@ def test_without_a_target_it_lists_them(checkout: Path) -> None:
     assert status == 0
     assert [line.split()[1] for line in said] == [
         "run",
+        "linux",
         "test",
         "test-linux",
         "lint",

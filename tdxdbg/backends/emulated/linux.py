@@ -129,7 +129,8 @@ def build(kernel: Path, options: LinuxOptions = _DEFAULTS) -> LoadedLinux:
     if end > options.ram_bytes:
         raise BackendError(
             f"{kernel.name} needs RAM up to GPA {end:#x}, the TD has "
-            f"{options.ram_bytes // MIB} MiB: give it {-(-end // MIB) + 64} MiB"
+            f"{options.ram_bytes // MIB} MiB: "
+            + (f"give it {-(-end // MIB) + 64} MiB" if end < LARGEST_RAM else "link it lower")
         )
     initrd = _initrd(options, end)
     boot = _boot_params(options, header, initrd)
