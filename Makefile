@@ -62,7 +62,7 @@ kernels:
 unit: setup-dev kernels
 	$(PY) -m pytest -n $(JOBS) $(XDIST) $(COVERING) --cov=tdxdbg.engine --cov=tdxdbg.module \
 		--cov-branch --cov-fail-under=100 $(PYTEST_ARGS)
-	$(PY) -m pytest -n $(JOBS) $(XDIST) $(COVERING:%=--ignore=%) -m "not linux" $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(JOBS) $(XDIST) $(COVERING:%=--ignore=%) $(PYTEST_ARGS)
 
 test-linux: setup-dev
 	@sh tools/fetch_kernels all >/dev/null || true

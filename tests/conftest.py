@@ -29,6 +29,16 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
         monkeypatch.setenv(name, str(home / name))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Boots that take minutes are for who asks for them: `-m linux`."""
+    if "linux" in config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker("linux")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
 def pytest_make_parametrize_id(config: object, val: object) -> str | None:
     """Names of tests go between processes as UTF-8; some of what is tested cannot."""
     return ascii(val) if isinstance(val, str) and not val.isprintable() else None

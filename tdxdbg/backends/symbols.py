@@ -128,10 +128,13 @@ def symbols_of(file: GuestFile) -> Symbols:
     """
     if is_bzimage(file.data):
         return _packed_kernel(file)
-    found = kallsyms(file.segments) if any(s.address >= KERNEL for s in file.segments) else []
+    is_kernel = any(segment.address >= KERNEL for segment in file.segments)
+    found = kallsyms(file.segments) if is_kernel else []
     if found:
         return Symbols(found, _ranges(file))
     info = debug_info(file)
+    if is_kernel and not info.symbols:
+        return _from_system_map(file, file)
     return Symbols(info.symbols, _ranges(file), info.no_symbols)
 
 
@@ -146,7 +149,8 @@ def _packed_kernel(file: GuestFile) -> Symbols:
 
 def _from_system_map(file: GuestFile, kernel: GuestFile) -> Symbols:
     """Of a kernel without kallsyms: from System.map beside it, as distributions name it."""
-    names = (file.name.replace("vmlinuz", "System.map"), "System.map")
+    named = file.name.replace("vmlinuz", "System.map").replace("vmlinux", "System.map")
+    names = (named, "System.map")
     beside = [file.path.with_name(name) for name in names if name != file.name] if file.path else []
     for path in beside:
         if path.is_file():

@@ -19,7 +19,7 @@ DEFAULT_COMMAND_LINE: Final = "console=ttyS0 earlyprintk=ttyS0"
 
 @click.command(epilog="Example: tdxdbg linux vmlinuz --initrd initrd.img --headless")
 @click.argument("image")
-@machine_options(memory=512, least=128, most=2048)
+@machine_options(memory=512, least=128, most=2048, vcpus=8, default="1")
 @click.option("--initrd", metavar="FILE", default="", help="An initial RAM disk.")
 @click.option(
     "--append",
@@ -56,7 +56,9 @@ def command(
     from tdxdbg.errors import SessionError
 
     if until is not None and not headless:
-        raise click.UsageError("--until goes with --headless; in the debugger, type: c TEXT")
+        raise click.UsageError(
+            "--until goes with --headless; in the debugger, type: t console TEXT"
+        )
     if headless and td["record"] == "-":
         raise click.UsageError("--record -: standard output is the console's; give a file")
     if td["keep_variables"] and not td["firmware"]:

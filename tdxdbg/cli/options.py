@@ -110,7 +110,9 @@ def output_option(text: str) -> Callable[[Function], Function]:
     )
 
 
-def machine_options(memory: int, least: int, most: int) -> Callable[[Function], Function]:
+def machine_options(
+    memory: int, least: int, most: int, vcpus: int = 32, default: str = "what the guest is made for"
+) -> Callable[[Function], Function]:
     """A TD's surroundings: --vcpu, --kernel, --gpaw, --vcpus, --memory (MiB), --policy."""
     options = (
         click.option(
@@ -122,16 +124,16 @@ def machine_options(memory: int, least: int, most: int) -> Callable[[Function], 
         ),
         click.option(
             "--vcpus",
-            type=click.IntRange(1, 32),
+            type=click.IntRange(1, vcpus),
             metavar="N",
-            help="Default: what the guest is made for.",
+            help=f"Default: {default}.",
         ),
         click.option(
             "--memory",
             type=click.IntRange(least, most),
             default=memory,
             metavar="MIB",
-            help=f"Default: {memory}.",
+            help=f"In steps of 2; default: {memory}.",
         ),
         click.option(
             "--policy",

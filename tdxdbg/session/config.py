@@ -69,10 +69,13 @@ class LiveConfig:
             if type(getattr(self, name)) is not bool:
                 raise SessionError(f"{name} {getattr(self, name)!r}: give true or false")
         texts: tuple[object, ...]
-        texts = (self.guest, self.record, self.initrd, self.append, self.firmware, *self.policies)
+        texts = (self.guest, self.record, self.initrd, self.firmware, *self.policies)
         for text in texts:
             if not isinstance(text, str) or len(text) > _LONGEST or "\0" in text:
                 raise SessionError(f"{str(text)[:40]!r} is no name of a guest, file or policy")
+        append: object = self.append
+        if not isinstance(append, str) or len(append) > _LONGEST:
+            raise SessionError(f"append {str(append)[:40]!r}: no command line of a kernel")
 
     @property
     def generation(self) -> str:

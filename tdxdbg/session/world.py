@@ -100,6 +100,7 @@ class World:
     def _go(self, goal: Goal) -> Stop:
         goal = goal._replace(instructions=min(goal.instructions, self.budget))
         self._arm(self.breakpoints)
+        self._serial_seen = self.run.vmm.console.total
         self.run.machine.tells_sleep = self.paced and self.wait is not None
         self._pass_by()
         if goal.condition is not None:

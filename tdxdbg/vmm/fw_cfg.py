@@ -90,7 +90,7 @@ class FwCfg:
     def ask(self, offset: int, size: int, value: int) -> None:
         """A write to the address register: big-endian, the second half starts the access."""
         raw = value.to_bytes(size, "little")
-        high = self.state.dma
+        high = self.state.dma if size == 4 else 0
         if size == 8 or (size == 4 and offset == 4):
             self.due = high << 32 | int.from_bytes(raw, "big")
             self.state = self.state._replace(dma=0)

@@ -537,3 +537,13 @@ def test_arguments_of_the_wrong_kind_are_refused(
         with pytest.raises(SessionError, match=problem.replace("|", r"\|")):
             td._ask(command, **arguments)
         assert td.step().row == 0
+
+
+def test_a_text_is_waited_for_from_where_the_run_stands() -> None:
+    """What the guest wrote before does not count."""
+    with Session.open("hello_serial") as td:
+        first = td.cont(serial=b"trust")
+        assert td.console().endswith(b"trust")
+        again = td.cont(serial=b"trust")
+        assert again.is_ended
+        assert first.position < again.position

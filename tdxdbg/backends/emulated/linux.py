@@ -45,6 +45,7 @@ LEAST_RAM: Final = 128 * MIB
 #: Devices are above.
 LARGEST_RAM: Final = 2 << 30
 MOST_VCPUS: Final = 8
+_STEP: Final = 2 * MIB
 
 _BOOT_PARAMS: Final = 0x7000
 _STACK: Final = 0x9000
@@ -129,8 +130,7 @@ def build(kernel: Path, options: LinuxOptions = _DEFAULTS) -> LoadedLinux:
     if end > options.ram_bytes:
         raise BackendError(
             f"{kernel.name} needs RAM up to GPA {end:#x}, the TD has "
-            f"{options.ram_bytes // MIB} MiB: "
-            + (f"give it {-(-end // MIB) + 64} MiB" if end < LARGEST_RAM else "link it lower")
+            f"{options.ram_bytes // MIB} MiB: " + _enough(end, "link it lower")
         )
     initrd = _initrd(options, end)
     boot = _boot_params(options, header, initrd)
@@ -156,10 +156,16 @@ def build(kernel: Path, options: LinuxOptions = _DEFAULTS) -> LoadedLinux:
     return LoadedLinux(config, engine_td(params, config.ram))
 
 
+def _enough(size: int, otherwise: str) -> str:
+    """What to give for so many bytes and room to work in, in a step that is allowed."""
+    needed = -(-(size + 64 * MIB) // _STEP) * _STEP
+    return f"give the TD {needed // MIB} MiB" if needed <= LARGEST_RAM else otherwise
+
+
 def check(options: LinuxOptions) -> None:
     """Raises BackendError for what a TD cannot be here."""
     ram = options.ram_bytes
-    if ram % (2 * MIB) or not LEAST_RAM <= ram <= LARGEST_RAM:
+    if ram % _STEP or not LEAST_RAM <= ram <= LARGEST_RAM:
         raise BackendError(
             f"{ram} bytes of RAM for Linux: give {LEAST_RAM // MIB} to {LARGEST_RAM // MIB} MiB "
             "in steps of 2 MiB"
@@ -200,10 +206,9 @@ def _initrd(options: LinuxOptions, kernel_end: int) -> Image | None:
     data = read_file(options.initrd, "an initrd")
     at = (options.ram_bytes - len(data)) & -PAGE
     if at < kernel_end:
-        needed = -(-(kernel_end + len(data)) // MIB) + 64
         raise BackendError(
             f"{options.initrd.name} ({len(data)} bytes) does not fit behind the kernel in "
-            f"{options.ram_bytes // MIB} MiB: give the TD {needed} MiB"
+            f"{options.ram_bytes // MIB} MiB: {_enough(kernel_end + len(data), 'make it smaller')}"
         )
     return Image(at, data)
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from tdxdbg.backends.emulated import acpi
+from tdxdbg.vmm import acpi_pm, cmos, ioapic, pci, serial
 
 AT: Final = 0xE0000
 MAILBOX: Final = 0x98000
@@ -105,3 +106,15 @@ def test_the_dsdt_has_the_serial_port_with_its_interrupt_the_clock_and_s5() -> N
     assert found[b"COM1"].endswith(bytes.fromhex("4701f803f8030108 221000 7900"))
     assert b"\x41\xd0\x05\x01" in found[b"COM1"]
     assert found[b"RTC_"].endswith(bytes.fromhex("4701700070000102 7900"))
+
+
+def test_the_tables_name_the_boards_own_ports() -> None:
+    """The VMM's devices are in another room; what is said of them here has to be so."""
+    assert acpi.IOAPIC_GPA == ioapic.BASE
+    assert acpi._RESET == pci.PORT + 1
+    assert (acpi._SLEEP_CONTROL, acpi._SLEEP_STATUS) == (
+        acpi_pm.SLEEP_PORT + acpi_pm.SLEEP_CONTROL,
+        acpi_pm.SLEEP_PORT + acpi_pm.SLEEP_STATUS,
+    )
+    assert acpi._SOFT_OFF == acpi_pm.S5_REDUCED
+    assert (acpi._SERIAL, acpi._CLOCK) == (serial.PORT, cmos.PORT)

@@ -53,6 +53,10 @@ ACCESSES: Final = (
 )  # fmt: skip
 
 
+#: bts %ecx,(%rbx), which reaches far.
+BTS: Final = "0fab0b"
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(OPERATIONS),
@@ -69,6 +73,9 @@ def test_a_fault_changes_no_flag(
 
     Of a rotation through the carry, for its load.
     """
+    if access == BTS:
+        # Its bit is to be in memory that is accepted.
+        ecx &= 0xFF_FFFF
     setup = "b8" + eax.to_bytes(4, "little").hex() + "b9" + ecx.to_bytes(4, "little").hex()
     setup += "68" + (pushed & 0xD5 | 2).to_bytes(4, "little").hex()
     if access == "0fa403":
