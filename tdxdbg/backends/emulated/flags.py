@@ -8,6 +8,8 @@ flags into CC_SRC and access memory after it, and a fault restores CC_OP alone.
 
 What cannot be put right: a rotation through the carry has written its new
 carry when its store faults, so that it comes out wrong when it is repeated.
+After BT, BTS, BTR and BTC, O, S, A and P are undefined (Intel SDM); what QEMU leaves
+in them depends on where the block with the instruction begins.
 """
 
 from __future__ import annotations

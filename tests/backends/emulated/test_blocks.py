@@ -55,6 +55,8 @@ ACCESSES: Final = (
 
 #: bts %ecx,(%rbx), which reaches far.
 BTS: Final = "0fab0b"
+#: O, S, A, P after it.
+UNDEFINED: Final = 0x894
 
 
 @settings(max_examples=200, deadline=None)
@@ -73,7 +75,9 @@ def test_a_fault_changes_no_flag(
 
     Of a rotation through the carry, for its load.
     """
+    defined = -1
     if access == BTS:
+        defined = ~UNDEFINED
         # Its bit is to be in memory that is accepted.
         ecx &= 0xFF_FFFF
     setup = "b8" + eax.to_bytes(4, "little").hex() + "b9" + ecx.to_bytes(4, "little").hex()
@@ -91,7 +95,7 @@ def test_a_fault_changes_no_flag(
         context = subject.vcpus[0].context
         data = subject.platform.memory.read(DATA, 4)
         assert context.rip == CODE + 2 + len(code)
-        ends.append((context.rflags, context.regs, data))
+        ends.append((context.rflags & defined, context.regs, data))
     assert ends[0] == ends[1]
 
 
