@@ -115,7 +115,8 @@ def test_a_killed_worker_is_said_and_its_recording_stays() -> None:
     with live("hello_serial") as terminal:
         terminal.wait_for(" IN TD ")
         terminal.send("ssss")
-        terminal.wait_for("exit 1/1")
+        # All four are done: S goes back by one of them.
+        terminal.wait_for("exit 1/1", "step 1/1")
         (worker,) = children(terminal.pid)
         os.kill(worker, signal.SIGKILL)
         terminal.wait_for(" DIED ", "R starts the guest again: the worker was killed")

@@ -352,7 +352,8 @@ def test_the_worker_of_a_long_run_is_killed(tmp_path: Path) -> None:
 def complete(path: Path) -> None:
     """The recording opens, to its last record, and the engine agrees with it."""
     with open_trace(path) as trace:
-        assert len(trace) > 4000
+        # A MiB of it at least (`grows`), at some 260 bytes an exit.
+        assert len(trace) > 3000
         assert trace.problems == []
         run = check(trace, None)
         assert [str(each) for each in run] == []
