@@ -294,6 +294,8 @@ def writing_process(session: Session) -> tuple[int, int]:
     request = session.send("cont")
     until(lambda: len(group(worker)) == 2, "a process that writes")
     writer = next(pid for pid in group(worker) if pid != worker)
+    # A process that has just been forked has the file of the worker for a moment.
+    until(lambda: ".tdxt" not in " ".join(open_files(worker)), "the worker gave the file away")
     until(lambda: ".tdxt" in " ".join(open_files(writer)), "it has the file")
     return writer, request
 
