@@ -111,6 +111,10 @@ def test_going_back_in_a_boot(tmp_path: Path) -> None:
         assert held is not None
         gpa = held.get("args", 0)
         assert gpa is not None
+        number = td.watch_conversions(gpa, 4096)
+        converted = td.reverse_cont()
+        assert (converted.state.row, converted.state.breakpoints) == (state.row, (number,))
+        td.remove_breakpoint(number)
         written = td.last_write(gpa, 4096)
         assert written.state.position < end.position
         for row in (end.row // 7, end.row // 2, end.row - 1):
