@@ -24,8 +24,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tools.make_initramfs import CACHE  # noqa: E402
-
 if TYPE_CHECKING:
     from tdxdbg.ui.live.app import LiveApp
 
@@ -36,6 +34,13 @@ _APPEND: Final = "console=ttyS0 earlyprintk=ttyS0 printk.time=0"
 
 #: Seconds for the worker to answer after a key; what is on the screen then has to stay.
 _SETTLE: Final = 0.15
+
+
+def _cache() -> Path:
+    """Where tools/fetch_kernels leaves what it fetches."""
+    from tools.make_initramfs import CACHE
+
+    return CACHE
 
 
 class Picture(NamedTuple):
@@ -136,7 +141,7 @@ async def linux(picture: Picture) -> str:
     from tdxdbg.ui.live.image import Image
     from tdxdbg.ui.themes import choose, load_themes
 
-    path = CACHE / picture.subject
+    path = _cache() / picture.subject
     config = LiveConfig(str(path), kernel="7.2", memory=512, linux=True, append=_APPEND)
     with Session.start(config) as session:
         app = LinuxApp(
@@ -206,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.subject and name not in options.subject:
             continue
         path = ROOT / "docs" / f"{name}.svg"
-        if picture.subject == KERNEL and (options.check or not (CACHE / KERNEL).is_file()):
+        if picture.subject == KERNEL and (options.check or not (_cache() / KERNEL).is_file()):
             # The distribution's kernel of today need not be the one of the picture.
             why = "it is not compared" if options.check else "first: tools/fetch_kernels cloud"
             print(f"{path.name} stays as it is: {why}", file=sys.stderr)

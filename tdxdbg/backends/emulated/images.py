@@ -28,16 +28,14 @@ from tdxdbg.abi import cpuid as leaves
 from tdxdbg.abi import tdx_fields
 from tdxdbg.abi.regs import Regs
 from tdxdbg.backends.elf import FLAT_GPA, GuestFile, read_guest
-from tdxdbg.backends.emulated import kvm_tables
 from tdxdbg.backends.emulated.measurement import mrtd
 from tdxdbg.backends.emulated.memory import Slot
-from tdxdbg.backends.emulated.td import Image, TdConfig
+from tdxdbg.backends.emulated.td import Image, TdConfig, engine_td, new_params
 from tdxdbg.backends.emulated.vmcb import StartState
 from tdxdbg.backends.lines import Lines, lines_of
 from tdxdbg.backends.symbols import Symbols, symbols_of
 from tdxdbg.engine.state import Td
 from tdxdbg.errors import BackendError
-from tdxdbg.module import TdParams
 
 MIB: Final = 1 << 20
 DEFAULT_RAM: Final = 64 * MIB
@@ -129,7 +127,10 @@ def build(source: Path | bytes, options: GuestOptions = _DEFAULTS) -> LoadedGues
         Image(TABLES, _page_tables(1 << (options.gpaw - 1))),
         *(Image(segment.gpa, bytes(segment.data)) for segment in file.segments if segment.data),
     )
-    params = _params(options, mrtd(images, end))
+    cpuid = leaves.DEFAULT if options.cpuid is None else options.cpuid
+    params = new_params(
+        options.gpaw, options.vcpus, cpuid, mrtd(images, end), attributes=options.attributes
+    )
     config = TdConfig(
         params,
         (Slot(0, options.ram_bytes),),
@@ -139,7 +140,7 @@ def build(source: Path | bytes, options: GuestOptions = _DEFAULTS) -> LoadedGues
         options.seed,
         options.large_pages,
     )
-    return LoadedGuest(file, config, _td(params, options), end)
+    return LoadedGuest(file, config, engine_td(params, config.ram), end)
 
 
 def _check(options: GuestOptions) -> None:
@@ -170,33 +171,6 @@ def _end_of(file: GuestFile, ram: int) -> int:
             + (f"give it {end // MIB} MiB" if end <= LARGEST_RAM else "link it lower")
         )
     return end
-
-
-def _params(options: GuestOptions, measurement: bytes) -> TdParams:
-    try:
-        return TdParams(
-            gpaw=options.gpaw,
-            attributes=options.attributes,
-            num_vcpus=options.vcpus,
-            max_vcpus=options.vcpus,
-            cpuid=leaves.DEFAULT if options.cpuid is None else options.cpuid,
-            x2apic_ids=tuple(range(options.vcpus)),
-            mrtd=measurement,
-        )
-    except ValueError as error:
-        raise BackendError(f"TDH.MNG.INIT would refuse this TD: {error}") from error
-
-
-def _td(params: TdParams, options: GuestOptions) -> Td:
-    """As QEMU makes a TD; policies of the VMM change it (`Vmm.td`)."""
-    return Td(
-        gpaw=params.gpaw,
-        attributes=params.attributes,
-        pv_features=kvm_tables.PV_FEATURES,
-        cpuid=kvm_tables.cpuid(params.cpuid),
-        msrs=kvm_tables.MSRS,
-        memslots=((0, options.ram_bytes >> 12),),
-    )
 
 
 def _start(entry: int, gpaw: int, index: int) -> StartState:

@@ -20,20 +20,18 @@ is measured, the rest is zeroes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tdxdbg.abi import cpuid as leaves
-from tdxdbg.abi import tdx_fields
 from tdxdbg.abi.regs import Regs
 from tdxdbg.backends import bzimage
 from tdxdbg.backends.elf import GuestFile, read_file, read_guest
-from tdxdbg.backends.emulated import acpi, kvm_tables
+from tdxdbg.backends.emulated import acpi
 from tdxdbg.backends.emulated.measurement import mrtd
 from tdxdbg.backends.emulated.memory import PAGE, Slot
-from tdxdbg.backends.emulated.td import Image, TdConfig
+from tdxdbg.backends.emulated.td import Image, TdConfig, engine_td, new_params
 from tdxdbg.backends.emulated.vmcb import StartState
 from tdxdbg.engine.state import Td
 from tdxdbg.errors import BackendError
@@ -258,30 +256,8 @@ def _page_tables() -> bytes:
 
 def td_params(options: LinuxOptions, measurement: bytes) -> TdParams:
     """The TD of the options; `measurement`: MRTD. Raises BackendError."""
-    try:
-        return TdParams(
-            gpaw=options.gpaw,
-            attributes=tdx_fields.ATTRIBUTES_SEPT_VE_DISABLE,
-            num_vcpus=options.vcpus,
-            max_vcpus=options.vcpus,
-            cpuid=leaves.with_topology(leaves.DEFAULT, options.vcpus),
-            x2apic_ids=tuple(range(options.vcpus)),
-            mrtd=measurement,
-        )
-    except ValueError as error:
-        raise BackendError(f"TDH.MNG.INIT would refuse this TD: {error}") from error
-
-
-def engine_td(params: TdParams, slots: Iterable[Slot]) -> Td:
-    """As QEMU makes a TD; policies of the VMM change it (`Vmm.td`)."""
-    return Td(
-        gpaw=params.gpaw,
-        attributes=params.attributes,
-        pv_features=kvm_tables.PV_FEATURES,
-        cpuid=kvm_tables.cpuid(params.cpuid),
-        msrs=kvm_tables.MSRS,
-        memslots=tuple((slot.gpa >> 12, slot.gpa + slot.size >> 12) for slot in slots),
-    )
+    cpuid = leaves.with_topology(leaves.DEFAULT, options.vcpus)
+    return new_params(options.gpaw, options.vcpus, cpuid, measurement)
 
 
 def _start(entry: int, index: int) -> StartState:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from tdxdbg.abi import cpuid as leaves
+from tdxdbg.abi import tdx_fields
+from tdxdbg.backends.emulated import kvm_tables
 from tdxdbg.backends.emulated.cpu import Cpu
 from tdxdbg.backends.emulated.machine import Machine
 from tdxdbg.backends.emulated.memory import Memory, Slot
 from tdxdbg.backends.emulated.nested import NestedTable
 from tdxdbg.backends.emulated.platform import Platform
 from tdxdbg.backends.emulated.vmcb import StartState
+from tdxdbg.engine.state import Td
 from tdxdbg.errors import BackendError
 from tdxdbg.module import SeptState, TdParams, TdxModule
 
@@ -98,3 +103,37 @@ def open_machine(config: TdConfig) -> Machine:
     cpu = Cpu(memory, nested, params.shared_mask)
     platform = Platform(memory, nested, cpu, module, params.shared_mask, config.seed)
     return Machine(platform, config.starts, large_pages=config.large_pages)
+
+
+def new_params(
+    gpaw: int,
+    vcpus: int,
+    cpuid: Mapping[tuple[int, int], leaves.Values],
+    measurement: bytes,
+    attributes: int = tdx_fields.ATTRIBUTES_SEPT_VE_DISABLE,
+) -> TdParams:
+    """TD_PARAMS of a TD whose vCPUs all run; `measurement`: MRTD. Raises BackendError."""
+    try:
+        return TdParams(
+            gpaw=gpaw,
+            attributes=attributes,
+            num_vcpus=vcpus,
+            max_vcpus=vcpus,
+            cpuid=cpuid,
+            x2apic_ids=tuple(range(vcpus)),
+            mrtd=measurement,
+        )
+    except ValueError as error:
+        raise BackendError(f"TDH.MNG.INIT would refuse this TD: {error}") from error
+
+
+def engine_td(params: TdParams, slots: Iterable[Slot]) -> Td:
+    """The engine's, as QEMU makes a TD; policies of the VMM change it (`Vmm.td`)."""
+    return Td(
+        gpaw=params.gpaw,
+        attributes=params.attributes,
+        pv_features=kvm_tables.PV_FEATURES,
+        cpuid=kvm_tables.cpuid(params.cpuid),
+        msrs=kvm_tables.MSRS,
+        memslots=tuple((slot.gpa >> 12, slot.gpa + slot.size >> 12) for slot in slots),
+    )

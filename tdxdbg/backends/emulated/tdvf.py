@@ -23,7 +23,7 @@ from tdxdbg.backends.emulated import acpi_linker, linux
 from tdxdbg.backends.emulated.linux import LinuxOptions
 from tdxdbg.backends.emulated.measurement import mrtd_of_sections
 from tdxdbg.backends.emulated.memory import Slot
-from tdxdbg.backends.emulated.td import Image, TdConfig
+from tdxdbg.backends.emulated.td import Image, TdConfig, engine_td
 from tdxdbg.backends.emulated.vmcb import StartState, protected_mode
 from tdxdbg.backends.tdvf import END, Kind, Section, Tdvf
 from tdxdbg.engine.state import Td
@@ -81,7 +81,7 @@ def build(image: Tdvf, kernel: Path | None, options: LinuxOptions) -> LoadedFirm
         tuple(Image(each.gpa, _contents(each)) for each in sections),
         seed=options.seed,
     )
-    td = linux.engine_td(params, config.ram)
+    td = engine_td(params, config.ram)
     return LoadedFirmware(config, td, content(kernel, options), ram, rom)
 
 
